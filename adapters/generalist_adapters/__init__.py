@@ -1,0 +1,1 @@
+"""Adapters learnt from a few labelled images."""
