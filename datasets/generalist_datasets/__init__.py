@@ -1,0 +1,1 @@
+"""Data: composed scenes with exact answers."""
