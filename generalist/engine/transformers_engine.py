@@ -1,0 +1,192 @@
+"""Runs a checkpoint in this process, on a CPU or a GPU.
+
+What happens to a request, in order:
+1. ``InputReader.check``: Prompt -> Input, images expanded and identified.
+2. ``_start``: Input -> logits of the first new token. A single prompt reads its shared part (system
+   text and images) apart from its question, and the keys and values of that part are kept.
+3. ``_run``: logits -> tokens, one a row and step, until every row is finished.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+from xgrammar import GrammarMatcher
+
+from generalist.constrain import compile_constraint
+from generalist.engine.caches import LruCache
+from generalist.engine.context import Context
+from generalist.engine.inputs import Input, InputReader
+from generalist.engine.rows import Allowed, Row
+from generalist.engine.sampling import choose, mask_logits
+from generalist.model import GeneralistForConditionalGeneration, GeneralistProcessor
+from generalist.tokens import Vocabulary
+from generalist.types import Generation, Prompt, Sampling, Usage
+
+
+class TransformersEngine:
+    """An :class:`~generalist.engine.Engine` over a transformers model, with its device and dtype.
+
+    ``feature_cache_images``: of how many images the features are kept. ``prefix_cache``: for how many
+    prompt beginnings (text and images) the keys and values are kept, for single prompts. 0 keeps none.
+    Neither changes a reply. What is kept belongs to the weights: after training them on, make a new engine.
+    """
+
+    def __init__(
+        self,
+        model: GeneralistForConditionalGeneration,
+        processor: GeneralistProcessor,
+        vocabulary: Vocabulary,
+        *,
+        feature_cache_images: int = 64,
+        prefix_cache: int = 8,
+    ) -> None:
+        self._model = model
+        self._model.train(False)
+        self._vocabulary = vocabulary
+        self._reader = InputReader(model, processor, vocabulary, feature_cache_images=feature_cache_images)
+        self._prefixes: LruCache[tuple[tuple[int, ...], tuple[bytes, ...]], Context] = LruCache(prefix_cache)
+
+    @property
+    def max_prompt_tokens(self) -> int:
+        """The longest prompt, every position of an image counted, that leaves room for one new token."""
+        return int(self._model.config.text_config.max_position_embeddings) - 1
+
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Generation]:
+        """One generation for each prompt, all in one batch.
+
+        With a seed, every row draws from a generator of its own with that seed.
+        """
+        inputs = [self._reader.check(prompt, self.max_prompt_tokens) for prompt in prompts]
+        rows = self._rows(prompts, inputs, sampling)
+        for _ in self._run(inputs, rows, sampling):
+            pass
+        return [_generation(item, row) for item, row in zip(inputs, rows, strict=True)]
+
+    def stream(self, prompt: Prompt, sampling: Sampling) -> Iterator[int]:
+        """The token ids of ``generate([prompt], sampling)``, each as soon as it is chosen."""
+        inputs = [self._reader.check(prompt, self.max_prompt_tokens)]
+        return self._run(inputs, self._rows([prompt], inputs, sampling), sampling)
+
+    def _rows(self, prompts: Sequence[Prompt], inputs: Sequence[Input], sampling: Sampling) -> list[Row]:
+        allowed = Allowed(len(prompts), self._vocabulary.size)
+        rows: list[Row] = []
+        for prompt, item in zip(prompts, inputs, strict=True):
+            matcher = None
+            if prompt.constraint is not None:
+                matcher = GrammarMatcher(compile_constraint(prompt.constraint, self._vocabulary))
+            room = self.max_prompt_tokens + 1 - len(item.ids)
+            budget = min(sampling.max_new_tokens, room)
+            rows.append(Row(len(rows), allowed, matcher, eos=self._vocabulary.eos, budget=budget))
+        return rows
+
+    def _run(self, inputs: Sequence[Input], rows: Sequence[Row], sampling: Sampling) -> Iterator[int]:
+        """Let every row speak until it is finished; yields each token of whichever row as it is taken."""
+        generators = [_generator(sampling.seed) for _ in rows]
+        context: Context | None = None
+        active = list(rows)
+        while True:
+            if len(rows) == 1:
+                # What the grammar forces needs no logits: the model reads the whole run at once.
+                yield from _take_forced(rows[0])
+            going = [row for row in active if row.finish_reason is None]
+            if not going:
+                return
+            if context is None:
+                context, logits = self._start(inputs, rows)
+            else:
+                if len(going) < len(active):
+                    context.keep([place for place, row in enumerate(active) if row.finish_reason is None])
+                logits = context.read(self._ids([row.unread() for row in going]))
+            active = going
+            for row, (token, logprob) in zip(active, self._choose(logits, active, generators, sampling), strict=True):
+                if row.take(token, logprob):
+                    yield token
+
+    @torch.inference_mode()
+    def _start(self, inputs: Sequence[Input], rows: Sequence[Row]) -> tuple[Context, Tensor]:
+        """Read the prompts: the context, and logits [R, V] of the first new tokens."""
+        if len(rows) > 1:
+            return self._start_batch(inputs)
+        (item,), (row,) = inputs, rows
+        if item.shared:
+            context = self._shared_context(item)
+            return context, context.read(self._ids([[*item.rest, *row.unread()]]))
+        context = Context(self._model)
+        return context, context.read(self._ids([[*item.ids, *row.unread()]]), self._reader.features(inputs))
+
+    def _shared_context(self, item: Input) -> Context:
+        """A context that has read the shared part of a prompt."""
+        # Whether it was kept or not, this part is read apart from the rest: the same operations on
+        # the same shapes, hence the same reply to the last bit.
+        context = self._prefixes.get(item.shared_key)
+        if context is None:
+            context = Context(self._model)
+            context.read(self._ids([item.ids[: item.shared]]), self._reader.features([item]))
+            self._prefixes.put(item.shared_key, context)
+        return context.fork()
+
+    def _start_batch(self, inputs: Sequence[Input]) -> tuple[Context, Tensor]:
+        width = max(len(item.ids) for item in inputs)
+        padding = [width - len(item.ids) for item in inputs]
+        pad = self._vocabulary.pad
+        ids = self._ids([[pad] * left + list(item.ids) for left, item in zip(padding, inputs, strict=True)])
+        mask: Tensor | None = None
+        if any(padding):
+            mask = self._ids([[0] * left + [1] * (width - left) for left in padding])
+        context = Context(self._model)
+        return context, context.read(ids, self._reader.features(inputs), mask)
+
+    def _ids(self, rows: Sequence[Sequence[int]]) -> Tensor:
+        return torch.tensor(rows, dtype=torch.int64, device=self._model.device)
+
+    @torch.inference_mode()
+    def _choose(
+        self, logits: Tensor, rows: Sequence[Row], generators: Sequence[torch.Generator], sampling: Sampling
+    ) -> list[tuple[int, float]]:
+        """The next token of every row and its log-probability, from logits [R, V]."""
+        allowed = torch.stack([row.allowed for row in rows])
+        masked = mask_logits(logits, allowed, self._vocabulary.size)
+        draws: list[float] = []
+        if sampling.temperature > 0:
+            # A forced token takes no draw, so that skipping its step does not shift the next ones.
+            draws = [0.0 if row.forced is not None else _draw(generators[row.slot]) for row in rows]
+        chosen = list(zip(*choose(masked, sampling, draws), strict=True))
+        if not all(math.isfinite(logprob) for _, logprob in chosen):
+            raise RuntimeError(
+                f"internal error: the model's logits are not finite (device {logits.device}, dtype "
+                f"{self._model.dtype}); check its weights, or run it in float32"
+            )
+        return chosen
+
+
+def _take_forced(row: Row) -> Iterator[int]:
+    while row.finish_reason is None and row.forced is not None:
+        if row.take(token := row.forced, 0.0):
+            yield token
+
+
+def _generator(seed: int | None) -> torch.Generator:
+    generator = torch.Generator()
+    if seed is None:
+        generator.seed()
+    else:
+        generator.manual_seed(seed % 2**63)
+    return generator
+
+
+def _draw(generator: torch.Generator) -> float:
+    return float(torch.rand((), generator=generator))
+
+
+def _generation(item: Input, row: Row) -> Generation:
+    assert row.finish_reason is not None
+    return Generation(
+        token_ids=tuple(row.ids),
+        logprobs=tuple(row.logprobs),
+        finish_reason=row.finish_reason,
+        usage=Usage(prompt_tokens=len(item.ids), completion_tokens=len(row.ids)),
+    )
