@@ -10,44 +10,13 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from typing import TypeAlias
+from dataclasses import replace
 
 from generalist.grammar import read_plan_line
+from generalist.reply.events import Event, Issue, PhraseDone, PlanDone, TextDelta
 from generalist.reply.unit import UnitParser, shown
 from generalist.tokens import PHRASE_CLOSE, PHRASE_OPEN, TASK_CLOSE, TASK_OPEN, UNIT_OPEN, Vocabulary
 from generalist.types import ParseIssue, Phrase, PlanItem, Reply, Unit
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TextDelta:
-    """More of the clean text, phrase labels included; joined, the deltas are ``Reply.text``."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PhraseDone:
-    """A phrase with its whole unit, or with none; its text came before as deltas."""
-
-    phrase: Phrase
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanDone:
-    """The plan, once it is closed."""
-
-    plan: tuple[PlanItem, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Issue:
-    """The reply left the grammar here."""
-
-    issue: ParseIssue
-
-
-Event: TypeAlias = TextDelta | PhraseDone | PlanDone | Issue
 
 
 def parse(ids: Iterable[int], vocab: Vocabulary) -> Reply:

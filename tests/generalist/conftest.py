@@ -1,0 +1,37 @@
+"""A tiny random model in a checkpoint folder, for everything that needs a model but not its answers."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from generalist.model import Checkpoint
+from generalist.tokens import Vocabulary
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(vocab: Vocabulary, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    """Saved and loaded again: 32 x 32 images of 4 tokens, width 32. Shared: do not change it.
+
+    Weights are large, so that different prompts and images get clearly different logits.
+    """
+    from generalist.model import (
+        GeneralistConfig,
+        GeneralistForConditionalGeneration,
+        GeneralistProcessor,
+        load_checkpoint,
+        save_checkpoint,
+    )
+
+    narrow = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = GeneralistConfig.for_vocabulary(
+        vocab,
+        vision_config={"model_type": "generalist_vision", **narrow, "image_size": 32, "stem": "patch"},
+        text_config={"model_type": "llama", **narrow, "initializer_range": 0.2},
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = GeneralistForConditionalGeneration(config)
+    folder = tmp_path_factory.mktemp("tiny_checkpoint")
+    save_checkpoint(folder, model, GeneralistProcessor.for_model(config, vocab), vocab)
+    return load_checkpoint(folder)
