@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from generalist.tokens import Vocabulary, VocabularySizes
+
+if TYPE_CHECKING:
+    from generalist_datasets.scenes import Assets
 
 SENTENCES = (
     "The dog is asleep (on a sofa). Where is the red mug? Segment the cat.",
@@ -46,3 +51,25 @@ def ids(vocab: Vocabulary) -> Callable[[str], list[int]]:
         return [i for p in parts for i in ([names[p]] if p in names else vocab.encode_text(p))]
 
     return write
+
+
+@pytest.fixture(scope="session")
+def assets() -> Assets:
+    """A small world of painted shapes (four concepts, no photographs): no sprite package is needed."""
+    from generalist_datasets.scenes import Assets
+
+    side = 64
+    y, x = np.mgrid[:side, :side] / (side - 1) * 2 - 1
+    radius = np.hypot(x, y)
+    shapes = {
+        "red disc": (radius <= 1, (230, 30, 30)),
+        "green square": (np.ones_like(radius, bool), (30, 200, 40)),
+        "blue ring": ((radius <= 1) & (radius >= 0.5), (40, 60, 230)),
+        "yellow bar": ((np.abs(y) < 0.3), (230, 210, 30)),
+    }
+    sprites = []
+    for shape, colour in shapes.values():
+        sprite = np.dstack([shape[..., None] * np.array(colour), shape * 255]).astype(np.float32)
+        rows = np.flatnonzero(shape.any(1))
+        sprites.append(sprite[rows[0] : rows[-1] + 1])
+    return Assets(names=tuple(shapes), sprites=tuple(sprites), photos=())

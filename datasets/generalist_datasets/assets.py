@@ -46,7 +46,11 @@ PACKAGES: dict[str, Package] = {
         use="weights that the convolutional stem starts from",
     ),
     "mate-backgrounds": Package(
-        registry="debian", name="mate-backgrounds", version="", licence="GPL-2+ / CC-BY-SA", use="background photographs"
+        registry="debian",
+        name="mate-backgrounds",
+        version="",
+        licence="GPL-2+ / CC-BY-SA",
+        use="background photographs",
     ),
     "plasma-wallpapers": Package(
         registry="debian",

@@ -49,18 +49,21 @@ PHRASINGS: dict[str, tuple[str, ...]] = {
     ),
     "point": ("Point to {the}.", "Point at {the}.", "Click on {the}.", "Point to {name}.", "Put a point on {the}."),
     "segment": (
-        "Segment {the}.", "Segment {name}.", "Cut out {the}.", "Give the mask of {the}.", "Outline {the}.", "Mask {the}.",
+        "Segment {the}.", "Segment {name}.", "Cut out {the}.", "Give the mask of {the}.", "Outline {the}.",
+        "Mask {the}.",
     ),
     "detect": ("Detect {name}.", "Detect all {name}.", "Detect {the}.", "Find every {name}.", "Box all {name}."),
     "detect_all": (
-        "Detect all objects.", "Detect everything.", "Find all objects.", "List the objects with boxes.", "What objects are here?",
+        "Detect all objects.", "Detect everything.", "Find all objects.", "List the objects with boxes.",
+        "What objects are here?",
     ),
     "segment_all": ("Segment all objects.", "Segment everything.", "Mask all objects."),
     "count": (
         "How many {name} are there?", "Count the {name}.", "How many times do you see {the}?", "Number of {name}?",
     ),
     "exists": ("Is there {a}?", "Do you see {a}?", "Is {a} in the picture?"),
-    "depth": ("Estimate the depth.", "Depth map, please.", "How far away is everything?", "Give the depth of the scene."),
+    "depth": ("Estimate the depth.", "Depth map, please.", "How far away is everything?",
+        "Give the depth of the scene."),
     "caption": ("Describe the image.", "What is in the image?", "Caption this.", "What do you see?"),
     "identify": ("What is this?", "What is here?", "Name this thing.", "What did I mark?"),
     "segment_drawn": ("Segment this.", "Segment this thing.", "Cut this out."),
@@ -78,9 +81,9 @@ def with_article(name: str) -> str:
 
 
 _PLURALS = frozenset({
-    "grapes", "cherries", "blueberries", "pancakes", "french fries", "bacon", "popcorn", "spaghetti", "sushi", "sunglasses",
-    "goggles", "jeans", "gloves", "socks", "headphones", "maracas", "scissors", "bowling pins", "corn", "garlic", "broccoli",
-    "cheese", "salad", "fire",
+    "grapes", "cherries", "blueberries", "pancakes", "french fries", "bacon", "popcorn", "spaghetti", "sushi",
+    "sunglasses", "goggles", "jeans", "gloves", "socks", "headphones", "maracas", "scissors", "bowling pins", "corn",
+    "garlic", "broccoli", "cheese", "salad", "fire",
 })  # fmt: skip
 
 _IRREGULAR = {
@@ -223,8 +226,8 @@ def _absent_or_present(rng: np.random.Generator, questioner: Questioner, scene: 
     present = list(_groups(scene))
     if present and rng.random() >= absent:
         return int(rng.choice(present))
-    others = [c for c in rng.choice(len(questioner.names), 8, replace=False) if c not in present]
-    return int(others[0])
+    others = np.setdiff1d(np.arange(len(questioner.names)), present)
+    return int(rng.choice(others if len(others) else present))
 
 
 _Make = Callable[[np.random.Generator, Questioner, Scene], list[Question]]

@@ -125,7 +125,7 @@ def _ground_depth(width: int, height: int, horizon: float) -> np.ndarray:
 def _choose(rng: np.random.Generator, concepts: int) -> list[int]:
     """One to six concepts; two scenes in five repeat one of them."""
     count = int(rng.integers(1, MAX_THINGS + 1))
-    chosen = [int(c) for c in rng.choice(concepts, count, replace=False)]
+    chosen = [int(c) for c in rng.choice(concepts, count, replace=count > concepts)]
     if count >= 2 and rng.random() < 0.4:
         repeats = int(rng.integers(1, count))
         chosen[: repeats + 1] = [chosen[0]] * (repeats + 1)

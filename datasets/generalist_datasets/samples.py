@@ -1,0 +1,37 @@
+"""The sample pictures of the repository, composed without photographs so that anyone may use them.
+
+python -m generalist_datasets.samples datasets/samples
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from generalist_datasets.scenes import Assets, compose
+
+SAMPLES: dict[str, tuple[tuple[str, ...], int]] = {
+    "orchard": (("red apple", "ladder", "tree", "basket", "butterfly"), 2),
+    "desk": (("laptop", "scissors", "alarm clock", "potted plant", "headphones"), 6),
+    "street": (("car", "bicycle", "traffic light", "dog", "bus"), 7),
+    "picnic": (("watermelon", "teapot", "croissant", "croissant", "basket"), 4),
+}
+"""Name -> (what is in it, seed)."""
+
+
+def write_samples(folder: Path, width: int = 640, height: int = 480) -> None:
+    """Write every sample as a PNG into ``folder``."""
+    assets = dataclasses.replace(Assets.load("train", sprite_pixels=256), photos=())
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, (things, seed) in SAMPLES.items():
+        concepts = [assets.names.index(thing) for thing in things]
+        scene = compose(np.random.default_rng(seed), assets, width=width, height=height, concepts=concepts)
+        Image.fromarray(scene.image).save(folder / f"{name}.png")
+
+
+if __name__ == "__main__":
+    write_samples(Path(sys.argv[1] if len(sys.argv) > 1 else "datasets/samples"))

@@ -1,0 +1,5 @@
+"""``python -m generalist.cli``."""
+
+from generalist.cli import main
+
+main()

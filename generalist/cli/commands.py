@@ -1,0 +1,143 @@
+"""The commands: a table of how each is asked, and one function that makes them all."""
+
+# No "from __future__ import annotations": typer reads the annotations as objects.
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import typer
+
+from generalist.cli import options as o
+
+app = typer.Typer(
+    name="generalist",
+    help="Ask about images; get text with boxes, points, masks and depth.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """``last`` names the last argument: needed, perhaps there, or never there (then all are images)."""
+
+    task: str
+    help: str
+    last: str = ""
+    needs_last: Literal["always", "perhaps", "never"] = "never"
+    example: str
+
+    @property
+    def metavar(self) -> str:
+        return {"always": f"IMAGE... {self.last}", "perhaps": f"IMAGE... [{self.last}]", "never": "IMAGE..."}[
+            self.needs_last
+        ]
+
+    @property
+    def argument_help(self) -> str:
+        images = "Image files or folders of them"
+        if self.needs_last == "always":
+            return f"{images}; the last argument is the {self.last.lower()}."
+        if self.needs_last == "perhaps":
+            return (
+                f"{images}; then {self.last}, by default everything. The last of several arguments is {self.last} "
+                "unless it ends like an image file (.png, .jpg, ...) or is a path with a slash that exists."
+            )
+        return f"{images}."
+
+
+COMMANDS: dict[str, Command] = {
+    "ask": Command(
+        task="chat",
+        help="Ask anything.",
+        last="PROMPT",
+        needs_last="always",
+        example='generalist ask photo.jpg "Segment the red mug." --save out.png',
+    ),
+    "detect": Command(
+        task="detect",
+        help="Box every WHAT, or everything.",
+        last="WHAT",
+        needs_last="perhaps",
+        example="generalist detect photo.jpg mugs --json",
+    ),
+    "point": Command(
+        task="point",
+        help="Point to WHAT.",
+        last="WHAT",
+        needs_last="always",
+        example='generalist point photo.jpg "the red mug" --save out.png',
+    ),
+    "segment": Command(
+        task="segment",
+        help="Mask WHAT, or everything.",
+        last="WHAT",
+        needs_last="perhaps",
+        example='generalist segment photo.jpg "the red mug" --save out.png',
+    ),
+    "depth": Command(
+        task="depth",
+        help="Estimate how far every pixel is.",
+        example="generalist depth photo.jpg --save out.png",
+    ),
+    "caption": Command(task="caption", help="Describe the image.", example="generalist caption photos/ --json"),
+    "count": Command(
+        task="count",
+        help="Count WHAT.",
+        last="WHAT",
+        needs_last="always",
+        example="generalist count photo.jpg mugs",
+    ),
+}
+
+
+def _make(spec: Command) -> Callable[..., None]:
+    def command(
+        arguments: list[str] = typer.Argument(..., metavar=spec.metavar, help=spec.argument_help, show_default=False),  # noqa: B008
+        as_json: o.Json = False,
+        save: o.Save = None,
+        boxes: o.Boxes = None,
+        points: o.Points = None,
+        masks: o.Masks = None,
+        scribbles: o.Scribbles = None,
+        model: o.Model = "nano",
+        device: o.Device = "auto",
+        seed: o.Seed = None,
+        temperature: o.Temperature = 0.0,
+        max_new_tokens: o.MaxNewTokens = None,
+    ) -> None:
+        from generalist.cli.run import run_command
+
+        run_command(
+            spec,
+            arguments,
+            o.Options(
+                as_json=as_json,
+                save=save,
+                boxes=tuple(boxes or ()),
+                points=tuple(points or ()),
+                masks=tuple(masks or ()),
+                scribbles=tuple(scribbles or ()),
+                model=model,
+                device=device,
+                seed=seed,
+                temperature=temperature,
+                max_new_tokens=max_new_tokens,
+            ),
+        )
+
+    return command
+
+
+for _name, _spec in COMMANDS.items():
+    app.command(_name, help=_spec.help, epilog=f"Example: {_spec.example}")(_make(_spec))
+
+
+@app.command("info", help="Show versions, the device, the checkpoint and its vocabulary.")
+def _info(as_json: o.Json = False, model: o.Model = "nano", device: o.Device = "auto") -> None:
+    from generalist.cli.info import show_info
+
+    show_info(model, device, as_json=as_json)

@@ -1,0 +1,72 @@
+"""The options that the commands share, each defined once."""
+
+# No "from __future__ import annotations": typer reads the annotations as objects.
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_DRAW, _RUN = "What is meant in the image (pixels, x right, y down)", "How to run"
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON: one object an image, one a line for several images.")]
+Save = Annotated[
+    Path | None,
+    typer.Option(
+        "--save",
+        metavar="FILE",
+        help="Write the image with the answer drawn on it; a folder for several images. "
+        "Depth is also written as FILE's name + _depth16.png.",
+    ),
+]
+Boxes = Annotated[
+    list[str] | None, typer.Option("--box", metavar="X1,Y1,X2,Y2", help="A box; repeatable.", rich_help_panel=_DRAW)
+]
+Points = Annotated[
+    list[str] | None, typer.Option("--point", metavar="X,Y", help="A point; repeatable.", rich_help_panel=_DRAW)
+]
+Masks = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--mask",
+        metavar="FILE",
+        help="A picture of the image's size, white or opaque where it is meant; repeatable.",
+        rich_help_panel=_DRAW,
+    ),
+]
+Scribbles = Annotated[
+    list[Path] | None,
+    typer.Option("--scribble", metavar="FILE", help="The same with rough strokes.", rich_help_panel=_DRAW),
+]
+Model = Annotated[
+    str, typer.Option("--model", help="A model that ships (nano) or a checkpoint folder.", rich_help_panel=_RUN)
+]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.", rich_help_panel=_RUN)]
+Seed = Annotated[
+    int | None, typer.Option("--seed", help="Makes a temperature above 0 repeatable.", rich_help_panel=_RUN)
+]
+Temperature = Annotated[
+    float, typer.Option("--temperature", help="0 takes the likeliest word every time.", rich_help_panel=_RUN)
+]
+MaxNewTokens = Annotated[
+    int | None, typer.Option("--max-new-tokens", help="Cut the reply here; by default the task's own limit.",
+                             rich_help_panel=_RUN)
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the options of one call say."""
+
+    as_json: bool = False
+    save: Path | None = None
+    boxes: tuple[str, ...] = ()
+    points: tuple[str, ...] = ()
+    masks: tuple[Path, ...] = ()
+    scribbles: tuple[Path, ...] = ()
+    model: str = "nano"
+    device: str = "auto"
+    seed: int | None = None
+    temperature: float = 0.0
+    max_new_tokens: int | None = None

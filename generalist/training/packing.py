@@ -1,0 +1,306 @@
+"""From scenes and questions to training batches: several question-answer pairs share one image.
+
+Layout of a packed sequence::
+
+    <bos><user><image>*n | question 1 <assistant> answer 1 <eos> | question 2 <assistant> ... | padding
+    segment 0              segment 1                                segment 2 ...
+
+Every segment sees segment 0 and itself, causally, at the positions it would have alone; so packing
+changes no prediction and the image is read once.
+
+Shapes: B images, L positions, K = MAX_THINGS, T things in the batch, n image tokens, S = image side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+
+from generalist.prompt import question_ids
+from generalist.reply import encode
+from generalist.tokens import ASSISTANT, BOS, USER, Vocabulary
+from generalist.types import Phrase, Ref, Reply, Unit, VisualPrompt
+from generalist_datasets.questions import Drawn, Question, Target
+from generalist_datasets.scenes import MAX_THINGS, Scene
+
+CROP = 64
+DEPTH_SIDE = 96
+_PATCH_SHARE = 0.35
+_METRES_LOW, _METRES_RATIO = 0.1, 1000.0
+
+NOTHING = -1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Example:
+    """One image and its packed questions; what only a codec knows is filled in by :func:`collate`'s caller.
+
+    Per position: ``ids``, ``segments``, ``positions``; ``weights`` of predicting this token from the
+    one before; ``locs`` the exact coordinate of a location token (NaN elsewhere); ``things`` the thing
+    that the token speaks of; ``mask_code`` / ``depth_code`` which code of the mask / depth it is
+    (-1 elsewhere). Per image: ``image`` uint8 [S, S, 3], ``patches`` the thing of every patch [n],
+    ``concepts`` [K], ``boxes`` [K, 4], ``crops`` bool [K, 64, 64], ``depth`` normalised [96, 96].
+    """
+
+    ids: np.ndarray
+    segments: np.ndarray
+    positions: np.ndarray
+    weights: np.ndarray
+    locs: np.ndarray
+    things: np.ndarray
+    mask_code: np.ndarray
+    depth_code: np.ndarray
+    image: np.ndarray
+    patches: np.ndarray
+    concepts: np.ndarray
+    boxes: np.ndarray
+    crops: np.ndarray
+    depth: np.ndarray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """How much the prediction of each kind of token counts."""
+
+    text: float = 0.5
+    loc: float = 1.0
+    mask: float = 0.3
+    depth: float = 0.15
+
+
+class Packer:
+    """Packs scenes and questions for a vocabulary and a grid of image tokens."""
+
+    def __init__(self, vocab: Vocabulary, grid: int, weights: Weights | None = None) -> None:
+        self.vocab = vocab
+        self.grid = grid
+        self.weights = weights or Weights()
+        self.prefix = [vocab.structure[BOS], vocab.structure[USER], *[vocab.image] * grid**2]
+
+    def pack(self, rng: np.random.Generator, scene: Scene, questions: Sequence[Question]) -> Example:
+        """One example; ``scene`` is square."""
+        rows = [self._prefix_row()]
+        for number, question in enumerate(questions, start=1):
+            rows.append(self._segment(rng, scene, question, number))
+        columns = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+        return Example(**columns, **self._scene_arrays(scene))
+
+    def _prefix_row(self) -> dict[str, np.ndarray]:
+        return _columns(self.prefix, segment=0, first=0)
+
+    def _segment(
+        self, rng: np.random.Generator, scene: Scene, question: Question, number: int
+    ) -> dict[str, np.ndarray]:
+        drawn = [draw_prompt(rng, scene, d) for d in question.drawn]
+        no_codes = (0,) * self.vocab.sizes.mask_length
+        asked = question_ids(question.text, drawn, self.vocab, lambda d: (tight_box(d.bitmap), no_codes))
+        asked.append(self.vocab.structure[ASSISTANT])
+        reply, order = self._reply(scene, question)
+        answer = [*encode(reply, self.vocab), self.vocab.eos]
+        row = _columns([*asked, *answer], segment=number, first=len(self.prefix))
+        row["weights"][len(asked) :] = self.weights.text
+        self._mark_answer(row, scene, len(asked), order)
+        for d in question.drawn:
+            if d.kind == "mask":
+                codes = np.flatnonzero(_within(row["ids"][: len(asked)], self.vocab.mask))
+                row["mask_code"][codes], row["things"][codes] = np.arange(len(codes)), d.thing
+        return row
+
+    def _reply(self, scene: Scene, question: Question) -> tuple[Reply, list[tuple[Target, int]]]:
+        """The reply, with zero for every code, and (target, thing) of every ref in the order written."""
+        text, phrases, order = "", [], []
+        for piece in question.answer:
+            if isinstance(piece, str):
+                text += piece
+                continue
+            things = piece.things or (NOTHING,)
+            refs = tuple(Ref(index=k, codes=self._codes(scene, piece, t)) for k, t in enumerate(things))
+            span = (len(text), len(text) + len(piece.label))
+            phrases.append(Phrase(text=piece.label, span=span, unit=Unit(kind=piece.kind, refs=refs)))
+            text += piece.label
+            order += [(piece, thing) for thing in things]
+        return Reply(text=text, phrases=tuple(phrases)), order
+
+    def _codes(self, scene: Scene, target: Target, thing: int) -> tuple[int, ...]:
+        locs = tuple(self.vocab.loc_bin(v) for v in coordinates(scene, target, thing))
+        sizes = self.vocab.sizes
+        behind = {"mask": sizes.mask_length, "depth": sizes.depth_grid**2}.get(target.kind, 0)
+        return locs + (0,) * behind
+
+    def _mark_answer(
+        self, row: dict[str, np.ndarray], scene: Scene, start: int, order: Sequence[tuple[Target, int]]
+    ) -> None:
+        """Say of every drawn token what it stands for: walk the answer, one ref after another."""
+        ids = row["ids"]
+        refs = start + np.flatnonzero(_within(ids[start:], self.vocab.ref))
+        stops = np.append(refs, len(ids))[1:]
+        last_phrase = start
+        for ref, stop, (target, thing) in zip(refs, stops, order, strict=True):
+            inside = np.arange(ref + 1, stop)
+            locs = inside[_within(ids[inside], self.vocab.loc)]
+            row["locs"][locs] = coordinates(scene, target, thing)
+            row["weights"][locs] = self.weights.loc
+            row["things"][locs] = thing
+            for name, block, weight in (
+                ("mask_code", self.vocab.mask, self.weights.mask),
+                ("depth_code", self.vocab.depth, self.weights.depth),
+            ):
+                codes = inside[_within(ids[inside], block)]
+                row[name][codes] = np.arange(len(codes))
+                row["weights"][codes] = weight
+                row["things"][codes] = thing
+            # The words of a phrase speak of the first thing that they draw.
+            row["things"][last_phrase : ref + 1] = np.where(
+                row["things"][last_phrase : ref + 1] == NOTHING, thing, row["things"][last_phrase : ref + 1]
+            )
+            last_phrase = int(inside[-1])
+
+    def _scene_arrays(self, scene: Scene) -> dict[str, np.ndarray]:
+        concepts = np.full(MAX_THINGS, NOTHING, np.int64)
+        boxes = np.zeros((MAX_THINGS, 4), np.float32)
+        crops = np.zeros((MAX_THINGS, CROP, CROP), bool)
+        for k, thing in enumerate(scene.things):
+            concepts[k], boxes[k] = thing.concept, thing.xyxy
+            crops[k] = crop_mask(scene.mask(k))
+        return {
+            "image": scene.image,
+            "patches": patch_things(scene, self.grid),
+            "concepts": concepts,
+            "boxes": boxes,
+            "crops": crops,
+            "depth": normalised_depth(scene.depth),
+        }
+
+
+def _columns(ids: Sequence[int], *, segment: int, first: int) -> dict[str, np.ndarray]:
+    length = len(ids)
+    return {
+        "ids": np.asarray(ids, np.int64),
+        "segments": np.full(length, segment, np.int64),
+        "positions": np.arange(first, first + length),
+        "weights": np.zeros(length, np.float32),
+        "locs": np.full(length, np.nan, np.float32),
+        "things": np.full(length, NOTHING, np.int64),
+        "mask_code": np.full(length, NOTHING, np.int64),
+        "depth_code": np.full(length, NOTHING, np.int64),
+    }
+
+
+def _within(ids: np.ndarray, block: range) -> np.ndarray:
+    return (ids >= block.start) & (ids < block.stop)
+
+
+def coordinates(scene: Scene, target: Target, thing: int) -> tuple[float, ...]:
+    """The exact values of a payload's location tokens, in 0-1."""
+    if target.kind == "depth":
+        near, far = float(scene.depth.min()), float(scene.depth.max())
+        return tuple(float(np.log(z / _METRES_LOW) / np.log(_METRES_RATIO)) for z in (near, far))
+    if target.kind == "point":
+        return inner_point(scene.mask(thing))
+    return scene.things[thing].xyxy
+
+
+def tight_box(bitmap: np.ndarray | None) -> tuple[float, float, float, float]:
+    """The box of a bool [H, W]'s set pixels, in 0-1."""
+    assert bitmap is not None
+    height, width = bitmap.shape
+    columns, rows = np.flatnonzero(bitmap.any(0)), np.flatnonzero(bitmap.any(1))
+    edges = (columns[0] / width, rows[0] / height, (columns[-1] + 1) / width, (rows[-1] + 1) / height)
+    return tuple(float(v) for v in edges)  # type: ignore[return-value]
+
+
+def inner_point(mask: np.ndarray) -> tuple[float, float]:
+    """The centre of the largest disc inside a mask: always on the thing, whatever its shape."""
+    padded = np.pad(mask.astype(np.uint8), 1)
+    distance = cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1]
+    y, x = np.unravel_index(int(distance.argmax()), distance.shape)
+    return (float(x) + 0.5) / mask.shape[1], (float(y) + 0.5) / mask.shape[0]
+
+
+def crop_mask(mask: np.ndarray) -> np.ndarray:
+    """The tight crop of a mask, resized to 64 x 64, bool."""
+    columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
+    crop = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(np.float32)
+    interpolation = cv2.INTER_AREA if min(crop.shape) >= CROP else cv2.INTER_LINEAR
+    resized: np.ndarray = cv2.resize(crop, (CROP, CROP), interpolation=interpolation) > 0.5
+    return resized
+
+
+def patch_things(scene: Scene, grid: int) -> np.ndarray:
+    """The thing that covers most of each patch, if it covers enough of it: int64 [grid * grid], -1 for none."""
+    height, width = scene.instances.shape
+    cells = scene.instances.reshape(grid, height // grid, grid, width // grid).transpose(0, 2, 1, 3)
+    cells = cells.reshape(grid * grid, -1)
+    cover = np.stack([(cells == k + 1).mean(1) for k in range(MAX_THINGS)], axis=1)
+    return np.where(cover.max(1) >= _PATCH_SHARE, cover.argmax(1), NOTHING)
+
+
+def normalised_depth(depth: np.ndarray) -> np.ndarray:
+    """Log depth between the nearest (0) and the farthest (1) pixel, float32 [96, 96]."""
+    logs = np.log(depth)
+    logs = (logs - logs.min()) / max(float(logs.max() - logs.min()), 1e-6)
+    resized: np.ndarray = cv2.resize(logs, (DEPTH_SIDE, DEPTH_SIDE), interpolation=cv2.INTER_AREA)
+    return resized.astype(np.float32)
+
+
+def draw_prompt(rng: np.random.Generator, scene: Scene, drawn: Drawn) -> VisualPrompt:
+    """What a user would draw on a thing; boxes are a little off, as hands are."""
+    mask = scene.mask(drawn.thing)
+    if drawn.kind == "mask":
+        return VisualPrompt(kind="mask", bitmap=mask)
+    if drawn.kind == "scribble":
+        return VisualPrompt(kind="scribble", bitmap=_scribble(rng, mask))
+    if drawn.kind == "point":
+        rows, columns = np.nonzero(mask)
+        k = int(rng.integers(len(rows)))
+        xy = ((columns[k] + 0.5) / mask.shape[1], (rows[k] + 0.5) / mask.shape[0])
+        return VisualPrompt(kind="point", xy=(float(xy[0]), float(xy[1])))
+    x1, y1, x2, y2 = scene.things[drawn.thing].xyxy
+    jitter = rng.normal(0, 0.03, 4) * (x2 - x1, y2 - y1, x2 - x1, y2 - y1)
+    x1, y1, x2, y2 = np.clip(np.array([x1, y1, x2, y2]) + jitter, 0, 1)
+    return VisualPrompt(kind="box", xyxy=(float(x1), float(y1), float(x2), float(y2)))
+
+
+def _scribble(rng: np.random.Generator, mask: np.ndarray) -> np.ndarray:
+    """A stroke through a few random pixels of a mask."""
+    rows, columns = np.nonzero(mask)
+    picks = rng.integers(len(rows), size=int(rng.integers(2, 5)))
+    stroke = np.zeros(mask.shape, np.uint8)
+    cv2.polylines(stroke, [np.column_stack([columns[picks], rows[picks]]).astype(np.int32)], False, 1, 2)
+    return stroke.astype(bool)
+
+
+Batch = dict[str, torch.Tensor]
+
+
+def collate(examples: Sequence[Example], pad_id: int) -> Batch:
+    """Stack examples; sequences are padded to the longest, in segment -1."""
+    length = max(len(e.ids) for e in examples)
+    length += -length % 8
+    fills = {
+        "ids": pad_id, "segments": -1, "positions": 0, "weights": 0.0, "locs": np.nan,
+        "things": NOTHING, "mask_code": NOTHING, "depth_code": NOTHING,
+    }  # fmt: skip
+    batch = {
+        name: torch.from_numpy(np.stack([_padded(getattr(e, name), length, fill) for e in examples]))
+        for name, fill in fills.items()
+    }
+    for name in ("image", "patches", "concepts", "boxes", "crops", "depth"):
+        batch[name] = torch.from_numpy(np.stack([getattr(e, name) for e in examples]))
+    return batch
+
+
+def _padded(values: np.ndarray, length: int, fill: float) -> np.ndarray:
+    return np.pad(values, (0, length - len(values)), constant_values=fill)
+
+
+def block_causal_mask(segments: torch.Tensor) -> torch.Tensor:
+    """[B, L] -> bool [B, 1, L, L], True where a row may look: itself, its segment before it, segment 0."""
+    length = segments.shape[1]
+    causal = torch.ones(length, length, dtype=torch.bool, device=segments.device).tril()
+    same = segments[:, :, None] == segments[:, None, :]
+    return ((same | (segments == 0)[:, None, :]) & causal)[:, None]

@@ -1,0 +1,56 @@
+"""The text tokenizer of the small default model: a byte-level BPE learnt from what the model says.
+
+The corpus is the composed world's questions and answers, the names of all pictographs, and the
+language reference that comes with Python (PSF licence) for ordinary English.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import numpy as np
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from generalist.tokens import Vocabulary, VocabularySizes
+from generalist.types import KINDS
+from generalist_datasets.assets import fetch
+from generalist_datasets.concepts import concept_names
+from generalist_datasets.questions import PHRASINGS, plural, say, with_article
+
+NANO_SIZES = VocabularySizes(locs=256)
+_TEXT_TOKENS = 4096
+
+
+def corpus(seed: int = 0) -> Iterator[str]:
+    """Lines to learn merges from."""
+    rng = np.random.default_rng(seed)
+    for name in concept_names():
+        for text in (name, f" {name}", f" {plural(name)}", f"A{with_article(name)[1:]}", f"There is no {name}."):
+            yield from [text] * 6
+        for phrasing in PHRASINGS:
+            yield say(rng, phrasing, name)
+    for kind in KINDS:
+        yield from [kind] * 500
+    names = json.loads((fetch("emoji-names") / "package" / "data-by-emoji.json").read_text(encoding="utf-8"))
+    yield from (f" {entry['name']}" for entry in names.values())
+    from pydoc_data.topics import topics
+
+    yield from (line for key in sorted(topics) for line in topics[key].splitlines())
+
+
+def train_tokenizer(text_tokens: int = _TEXT_TOKENS) -> Tokenizer:
+    """Byte-level BPE with at most ``text_tokens`` tokens; every byte is a token, so any text can be written."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=text_tokens, initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()), show_progress=False
+    )
+    tokenizer.train_from_iterator(corpus(), trainer)
+    return tokenizer
+
+
+def nano_vocabulary() -> Vocabulary:
+    """Text, 256 location bins, 128 mask codes, 256 depth codes, structure."""
+    return Vocabulary.extend(train_tokenizer(), NANO_SIZES)

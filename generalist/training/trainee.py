@@ -1,0 +1,155 @@
+"""The model as it is trained: shared embeddings, and helpers that are folded away or dropped at the end.
+
+* Location tokens are embedded through Fourier features of their coordinate, so neighbouring bins start
+  alike and learn together.
+* The output layer is a linear map in front of the (shared) token embeddings.
+* Each image token gets the name of what it shows added (*injection*): a linear map that is taught to
+  match the embedding of the concept's name.
+* Auxiliary losses on image tokens (name, box, mask codes, depth) and on the attention of a few heads
+  (look at the thing that you are about to draw) make localisation learnable in minutes.
+
+:meth:`Trainee.folded_state` folds the first three into plain weights of
+``GeneralistForConditionalGeneration`` and drops the rest; inference knows nothing of them.
+
+Shapes: B images, L positions, n image tokens, K things an image, D width, V vocabulary, C concepts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from generalist.model import GeneralistForConditionalGeneration
+from generalist.tokens import Vocabulary
+from generalist.training.packing import Batch, block_causal_mask
+
+RECORDED_LAYERS = (1, 2)
+RECORDED_HEADS = 2
+INJECTION = 4.0
+INPUT_SCALE = 4.0
+_FREQUENCIES = 16
+
+
+def _recording_attention(
+    module: nn.Module, query: torch.Tensor, key: torch.Tensor, *args: Any, **kwargs: Any
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Scaled dot-product attention that leaves the queries and keys of a few heads on the module."""
+    if module.layer_idx in RECORDED_LAYERS:
+        module.recorded = (query[:, :RECORDED_HEADS], key[:, :RECORDED_HEADS])
+    return sdpa_attention_forward(module, query, key, *args, **kwargs)
+
+
+ALL_ATTENTION_FUNCTIONS.register("generalist_recording", _recording_attention)
+
+
+class Trainee(nn.Module):
+    """Wraps a fresh or shipped model for training. ``concept_tokens``: token ids of every concept's name."""
+
+    def __init__(
+        self,
+        model: GeneralistForConditionalGeneration,
+        vocab: Vocabulary,
+        concept_tokens: Sequence[Sequence[int]],
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.vocab = vocab
+        width = model.config.text_config.hidden_size
+        model.model.language_model.config._attn_implementation = "generalist_recording"
+        frozen = (model.model.vision_tower.stem.features, model.get_input_embeddings(), model.lm_head)
+        for module in frozen:
+            module.requires_grad_(False)
+        self.token_embedding = nn.Parameter(torch.randn(vocab.size, width) * 0.02)
+        self.loc_projection = nn.Linear(2 * _FREQUENCIES, width, bias=False)
+        self.output = nn.Linear(width, width, bias=False)
+        self.name_head = nn.Linear(width, width)
+        self.background = nn.Parameter(torch.zeros(width))
+        self.box_head = nn.Linear(width, 4 * width)
+        self.offset_head = nn.Linear(width, 4)
+        self.mask_head = nn.Linear(width, vocab.sizes.mask_length * width)
+        self.depth_head = nn.Linear(width, 1)
+        self.register_buffer("loc_waves", _waves((torch.arange(len(vocab.loc)) + 0.5) / len(vocab.loc)))
+        lengths = torch.tensor([0, *(len(ids) for ids in concept_tokens)])
+        self.register_buffer("name_tokens", torch.tensor([i for ids in concept_tokens for i in ids]))
+        self.register_buffer("name_starts", lengths.cumsum(0)[:-1].clone())
+        self._initialise()
+
+    @torch.no_grad()
+    def _initialise(self) -> None:
+        nn.init.normal_(self.loc_projection.weight, std=0.05)
+        projector = self.model.model.projector.fc1
+        nn.init.eye_(projector.weight)
+        nn.init.zeros_(projector.bias)
+        for layer in self.model.model.language_model.layers:
+            # Queries that start equal to keys look for what is like them: names find named patches.
+            layer.self_attn.k_proj.weight.copy_(layer.self_attn.q_proj.weight)
+            nn.init.normal_(layer.self_attn.o_proj.weight, std=0.01)
+            nn.init.normal_(layer.mlp.down_proj.weight, std=0.01)
+
+    def embeddings(self) -> torch.Tensor:
+        """[V, D], location tokens with their Fourier part."""
+        loc = self.vocab.loc
+        table = self.token_embedding
+        waves = self.loc_projection(self.loc_waves).to(table.dtype)
+        return torch.cat([table[: loc.start], table[loc.start : loc.stop] + waves, table[loc.stop :]])
+
+    def forward(self, pixels: torch.Tensor, batch: Batch) -> dict[str, torch.Tensor]:
+        """``pixels`` [B, 3, S, S] normalised.
+
+        Returns ``patches`` [B, n, D], ``embeddings`` [V, D], ``selected`` (flat indices of the positions
+        whose next token counts) and their ``logits`` [selected, V].
+        """
+        tower = self.model.model.vision_tower
+        with torch.no_grad():
+            features = tower.stem.extract(pixels)
+        patches = tower.encode(tower.stem.embed(features))
+        embeddings = self.embeddings()
+        images = self.model.model.projector(patches) + INJECTION * self.name_head(patches)
+        ids = batch["ids"]
+        inputs = functional.embedding(ids, embeddings) * INPUT_SCALE
+        is_image = (ids == self.vocab.image).unsqueeze(-1)
+        inputs = inputs.masked_scatter(is_image, images.to(inputs.dtype))
+        states = self.model.model.language_model(
+            inputs_embeds=inputs,
+            attention_mask=block_causal_mask(batch["segments"]),
+            position_ids=batch["positions"],
+            use_cache=False,
+        ).last_hidden_state
+        following = torch.cat([batch["weights"][:, 1:], torch.zeros_like(batch["weights"][:, :1])], dim=1)
+        selected = following.flatten().nonzero()[:, 0]
+        logits = self.output(states.flatten(0, 1)[selected]) @ embeddings.t().to(states.dtype)
+        return {"patches": patches, "embeddings": embeddings, "selected": selected, "logits": logits}
+
+    def recorded(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Queries and keys [B, heads, L, head width] of the recorded layers, from the last forward."""
+        layers = self.model.model.language_model.layers
+        return [layers[k].self_attn.recorded for k in RECORDED_LAYERS]
+
+    def name_vectors(self, embeddings: torch.Tensor) -> torch.Tensor:
+        """[1 + C, D]: the background, then the mean of every concept's name tokens."""
+        names = functional.embedding_bag(self.name_tokens, embeddings, self.name_starts, mode="mean")
+        return torch.cat([self.background[None], names])
+
+    @torch.no_grad()
+    def folded_state(self) -> dict[str, torch.Tensor]:
+        """The state of a plain model that computes the same."""
+        state = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+        embeddings = self.embeddings().detach()
+        state["model.language_model.embed_tokens.weight"] = embeddings * INPUT_SCALE
+        state["lm_head.weight"] = embeddings @ self.output.weight
+        state["model.projector.fc1.weight"] += INJECTION * self.name_head.weight
+        state["model.projector.fc1.bias"] += INJECTION * self.name_head.bias
+        return state
+
+
+def _waves(values: torch.Tensor) -> torch.Tensor:
+    """[...] in 0-1 -> [..., 2 * frequencies]: sines and cosines, one octave or less apart."""
+    frequencies = torch.pi * 2 ** torch.linspace(0, 7, _FREQUENCIES)
+    angles = values[..., None] * frequencies
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)

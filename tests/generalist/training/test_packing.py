@@ -1,0 +1,168 @@
+"""Packing: what a model learns from is what it is asked at inference, token for token."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from generalist.model import Checkpoint
+from generalist.prompt import build
+from generalist.reply import parse
+from generalist.tokens import Vocabulary
+from generalist.training.packing import (
+    NOTHING,
+    Example,
+    Packer,
+    block_causal_mask,
+    collate,
+    inner_point,
+    normalised_depth,
+    patch_things,
+)
+from generalist.types import ChatRequest, Message
+from generalist_datasets.questions import Question, Questioner, Target, ask_about
+from generalist_datasets.scenes import Assets, Scene, compose
+
+GRID = 12
+
+
+@pytest.fixture(scope="session")
+def scene(assets: Assets) -> Scene:
+    return compose(np.random.default_rng(4), assets, concepts=[0, 1, 2])
+
+
+@pytest.fixture(scope="session")
+def questions(assets: Assets, scene: Scene) -> list[Question]:
+    rng = np.random.default_rng(5)
+    asked = [q for _ in range(4) for q in ask_about(rng, Questioner(names=assets.names), scene)]
+    assert {"depth", "segment", "box", "count"} <= {q.task for q in asked}
+    return asked
+
+
+@pytest.fixture(scope="session")
+def example(vocab: Vocabulary, scene: Scene, questions: list[Question]) -> Example:
+    return Packer(vocab, GRID).pack(np.random.default_rng(6), scene, questions)
+
+
+def segment(example: Example, number: int) -> slice:
+    places = np.flatnonzero(example.segments == number)
+    return slice(int(places[0]), int(places[-1]) + 1)
+
+
+def test_a_segment_behind_the_image_is_the_prompt_of_inference(
+    vocab: Vocabulary, scene: Scene, questions: list[Question], example: Example
+) -> None:
+    from PIL import Image
+
+    image = Image.fromarray(scene.image)
+    for number, question in enumerate(questions, start=1):
+        if question.drawn:
+            continue
+        request = ChatRequest(messages=(Message(role="user", text=question.text, images=(image,)),))
+        prompt = list(build(request, vocab).token_ids)
+        at = prompt.index(vocab.image)
+        expanded = prompt[:at] + [vocab.image] * GRID**2 + prompt[at + 1 :]
+        here = example.ids[segment(example, number)].tolist()
+        packed = example.ids[segment(example, 0)].tolist() + here[: len(expanded) - GRID**2 - at]
+        assert packed == expanded
+        assert example.positions[segment(example, number)].tolist() == list(
+            range(GRID**2 + at, GRID**2 + at + len(here))
+        )
+
+
+def test_answers_are_well_formed_and_weighted(vocab: Vocabulary, questions: list[Question], example: Example) -> None:
+    for number, question in enumerate(questions, start=1):
+        part = segment(example, number)
+        answer = example.weights[part] > 0
+        ids = example.ids[part][answer]
+        assert ids[-1] == vocab.eos
+        reply = parse(ids[:-1].tolist(), vocab)
+        assert reply.issues == ()
+        targets = [piece for piece in question.answer if isinstance(piece, Target)]
+        assert [p.text for p in reply.phrases] == [t.label for t in targets]
+        for phrase, target in zip(reply.phrases, targets, strict=True):
+            assert phrase.unit is not None and phrase.unit.kind == target.kind
+            assert len(phrase.unit.refs) == max(1, len(target.things))
+
+
+def test_locations_are_the_bins_of_exact_coordinates(vocab: Vocabulary, example: Example) -> None:
+    is_loc = ~np.isnan(example.locs)
+    assert is_loc.sum() > 20
+    bins = example.ids[is_loc] - vocab.loc.start
+    assert np.array_equal(bins, [vocab.loc_bin(float(v)) for v in example.locs[is_loc]])
+    assert (example.weights[is_loc] > 0).all()
+
+
+def test_codes_are_numbered_within_their_payload(vocab: Vocabulary, example: Example) -> None:
+    mask = example.mask_code[example.mask_code != NOTHING]
+    assert np.array_equal(mask, np.tile(np.arange(16), len(mask) // 16))
+    depth = example.depth_code[example.depth_code != NOTHING]
+    assert np.array_equal(depth, np.tile(np.arange(64), len(depth) // 64))
+    assert (example.things[example.mask_code != NOTHING] >= 0).all()
+
+
+def test_packing_changes_no_prediction(tiny_checkpoint: Checkpoint, vocab: Vocabulary) -> None:
+    """Logits of packed segments equal those of each segment alone behind the image."""
+    model = tiny_checkpoint.model
+    tokens = model.config.num_image_tokens
+    rng = torch.Generator().manual_seed(0)
+    prefix = [1, *[vocab.image] * tokens]
+    parts = [torch.randint(20, 200, (n,), generator=rng).tolist() for n in (5, 9, 7)]
+    features = torch.randn(1, tokens, model.config.text_config.hidden_size, generator=rng)
+    segments = [0] * len(prefix) + [k for k, part in enumerate(parts, start=1) for _ in part] + [-1] * 3
+    positions = list(range(len(prefix))) + [len(prefix) + i for part in parts for i in range(len(part))] + [0] * 3
+    ids = torch.tensor([prefix + [t for part in parts for t in part] + [0] * 3])
+    with torch.inference_mode():
+        packed = model(
+            input_ids=ids,
+            image_features=features,
+            attention_mask=block_causal_mask(torch.tensor([segments])),
+            position_ids=torch.tensor([positions]),
+        ).logits[0]
+        start = len(prefix)
+        for part in parts:
+            alone = model(input_ids=torch.tensor([prefix + part]), image_features=features).logits[0, len(prefix) :]
+            torch.testing.assert_close(packed[start : start + len(part)], alone, atol=1e-4, rtol=1e-4)
+            start += len(part)
+
+
+def test_collating_pads_into_a_segment_of_its_own(vocab: Vocabulary, example: Example) -> None:
+    columns = ("ids", "segments", "positions", "weights", "locs", "things", "mask_code", "depth_code")
+    short = dataclasses.replace(example, **{name: getattr(example, name)[:150] for name in columns})
+    batch = collate([example, short], vocab.pad)
+    length = batch["ids"].shape[1]
+    assert length % 8 == 0 and length >= len(example.ids)
+    assert (batch["segments"][1, 150:] == -1).all() and (batch["ids"][1, 150:] == vocab.pad).all()
+    assert (batch["weights"][1, 150:] == 0).all() and batch["locs"][1, 150:].isnan().all()
+
+
+def test_patches_know_what_covers_them(scene: Scene) -> None:
+    patches = patch_things(scene, GRID).reshape(GRID, GRID)
+    for row in range(GRID):
+        for column in range(GRID):
+            cell = scene.instances[row * 16 : row * 16 + 16, column * 16 : column * 16 + 16]
+            best = max(range(len(scene.things)), key=lambda k: int((cell == k + 1).sum()))
+            covered = (cell == best + 1).mean() >= 0.35
+            assert patches[row, column] == (best if covered else NOTHING)
+
+
+def test_a_point_lies_on_its_thing_even_on_a_ring(assets: Assets) -> None:
+    for seed in range(10):
+        made = compose(np.random.default_rng(seed), assets, concepts=[2])
+        for k in range(len(made.things)):
+            x, y = inner_point(made.mask(k))
+            assert made.mask(k)[int(y * 192), int(x * 192)]
+
+
+def test_depth_is_normalised_in_the_logarithm() -> None:
+    ramp = np.exp(np.linspace(0, 2, 192, dtype=np.float32))[:, None].repeat(192, 1)
+    normalised = normalised_depth(ramp)
+    assert normalised.shape == (96, 96)
+    assert normalised[0].mean() == pytest.approx(0.0, abs=0.01) and normalised[-1].mean() == pytest.approx(
+        1.0, abs=0.01
+    )
+    assert normalised[48].mean() == pytest.approx(0.5, abs=0.02)
+    assert not np.isnan(normalised_depth(np.ones((192, 192), np.float32))).any()
