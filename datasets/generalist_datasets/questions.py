@@ -213,7 +213,7 @@ def ask_about(
     questions: list[Question] = []
     present = list(_groups(scene))
     rng.shuffle(present)
-    tasks = ("box",) if boxes_only else ("segment",) * 5 + ("box", "point", "detect")
+    tasks = ("box",) if boxes_only else ("segment",) * 7 + ("box", "point", "detect")
     for concept in present[:3]:
         questions.append(questioner.refer(rng, scene, concept, tasks[int(rng.integers(len(tasks)))]))
     for chance, make in _MIXTURE[:2] if boxes_only else _MIXTURE:
@@ -250,17 +250,17 @@ def _ask_drawn(rng: np.random.Generator, q: Questioner, scene: Scene) -> list[Qu
     if not scene.things:
         return []
     kinds: tuple[PromptKind, ...] = ("box", "point", "mask", "scribble")
-    make = q.identify if rng.random() < 0.6 else q.segment_drawn
+    make = q.identify if rng.random() < 0.5 else q.segment_drawn
     return [make(rng, scene, int(rng.integers(len(scene.things))), kinds[int(rng.integers(4))])]
 
 
 _MIXTURE: tuple[tuple[float, _Make], ...] = (
-    (0.6, _ask_absent),
-    (0.6, lambda rng, q, scene: [q.everything(rng, scene)]),
+    (0.5, _ask_absent),
+    (0.5, lambda rng, q, scene: [q.everything(rng, scene)]),
     (0.06, lambda rng, q, scene: [q.everything(rng, scene, kind="mask")]),
-    (0.5, _ask_count),
-    (0.3, _ask_exists),
+    (0.35, _ask_count),
+    (0.2, _ask_exists),
     (0.5, _ask_drawn),
-    (0.3, lambda rng, q, scene: [q.caption(rng, scene)]),
+    (0.2, lambda rng, q, scene: [q.caption(rng, scene)]),
     (0.35, lambda rng, q, scene: [q.depth(rng)]),
 )

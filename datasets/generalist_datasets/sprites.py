@@ -24,6 +24,19 @@ def sprite_files() -> tuple[Path, ...]:
     return tuple(_picture(pictures, by_name, n) for block in CATEGORIES.values() for n in block)
 
 
+def other_sprite_files() -> tuple[Path, ...]:
+    """Pictures of things that are no concept: more shapes, without names that a model learns."""
+    names = json.loads((fetch("emoji-names") / "package" / "data-by-emoji.json").read_text(encoding="utf-8"))
+    pictures, taken = fetch("fluent-3d") / "package" / "assets", set(sprite_files())
+    groups = {"Animals & Nature", "Food & Drink", "Travel & Places", "Activities", "Objects"}
+    paths = (
+        pictures / f"{'-'.join(f'{ord(character):04x}' for character in pictograph)}.webp"
+        for pictograph, entry in names.items()
+        if entry["group"] in groups
+    )
+    return tuple(path for path in paths if path not in taken and path.exists())
+
+
 def _picture(pictures: Path, by_name: dict[str, str], cldr_name: str) -> Path:
     if cldr_name not in by_name:
         raise GeneralistError(f"concept {cldr_name!r} is not a pictograph of unicode-emoji-json; correct its name")

@@ -9,7 +9,6 @@ from typing import Protocol
 from generalist.decoders.box import BoxDecoder
 from generalist.decoders.depth import DepthDecoder
 from generalist.decoders.depth_codec import DepthCodec
-from generalist.decoders.doc import DocDecoder
 from generalist.decoders.mask import MaskDecoder
 from generalist.decoders.mask_codec import MaskCodec
 from generalist.decoders.point import PointDecoder
@@ -35,9 +34,8 @@ DECODERS: dict[Kind, Callable[[Path, Vocabulary], Decoder]] = {
     "point": PointDecoder.load,
     "mask": MaskDecoder.load,
     "depth": DepthDecoder.load,
-    "doc": DocDecoder.load,
 }
-"""How to load each kind's decoder from a checkpoint folder."""
+"""How to load each kind's decoder from a checkpoint folder. Documents need an index, which no checkpoint has."""
 
 
 def load_decoders(folder: Path, vocab: Vocabulary) -> dict[str, Decoder]:

@@ -1,10 +1,13 @@
-"""Mask codec: a 64x64 crop as 16 codes, by principal components and product quantisation.
+"""Mask codec: a 64x64 crop as 16 codes, by principal components and additive quantisation.
 
-Shapes of real things fill a small corner of 4096 dimensions. Principal components find it, groups of
-components of about equal information are formed, and each group is quantised on its own. Fitting takes
-seconds; decoding is one matrix product.
+Shapes of real things fill a small corner of 4096 dimensions, which principal components find. The first
+codes quantise all components at once, each what the codes before it left over (residual quantisation):
+they alone give the silhouette, so a model that gets only these right draws a good mask. The others share
+the rest out: its axes form groups of about equal information, and each code quantises one group (product
+quantisation), which suits shapes that were never seen. Fitting takes seconds; decoding is a sum of
+entries and one matrix product.
 
-N crops, P = 4096 pixels, C codes a crop, K entries a code, D dimensions a code.
+N crops, P = 4096 pixels, R components, C codes a crop, K entries a code.
 """
 
 from __future__ import annotations
@@ -21,18 +24,15 @@ from generalist.types import GeneralistError
 
 SIDE = 64
 PIXELS = SIDE * SIDE
-_KMEANS_ROUNDS = 20
+_KMEANS_ROUNDS = 15
 _PCA_CROPS = 16000
+_KMEANS_CROPS = 40000
 _CHUNK = 4096
-_SHORTLIST = 8
 _REFINE_CHUNK = 32
 
 
 class MaskCodec(nn.Module):
-    """Buffers ``mean`` [P], ``basis`` [P, C*D] with orthonormal columns, ``codebooks`` [C, K, D].
-
-    Code 0 covers the directions in which shapes differ most, the last code those in which they differ least.
-    """
+    """Buffers ``mean`` [P], ``basis`` [P, R] with orthonormal columns, ``codebooks`` [C, K, R]."""
 
     mean: Tensor
     basis: Tensor
@@ -46,14 +46,20 @@ class MaskCodec(nn.Module):
 
     @classmethod
     def fit(
-        cls, crops: Tensor, codes: int = 16, entries: int = 128, dims_per_code: int = 8, seed: int = 0
+        cls,
+        crops: Tensor,
+        codes: int = 16,
+        entries: int = 128,
+        components: int = 128,
+        coarse: int = 4,
+        seed: int = 0,
     ) -> MaskCodec:
         """A codec for shapes like ``crops`` bool[N, 64, 64]; the same crops and seed give the same codec.
 
-        Raises :class:`GeneralistError` for crops of another size or fewer than the components asked for.
+        ``coarse``: how many of the codes describe the whole shape. Raises :class:`GeneralistError` for
+        crops of another size or fewer than the entries and components asked for.
         """
-        dims = codes * dims_per_code
-        needed = max(entries, dims + 1)
+        needed = max(entries, components + 1)
         if crops.shape[1:] != (SIDE, SIDE) or len(crops) < needed:
             raise GeneralistError(f"mask crops are {list(crops.shape)}; give [N, {SIDE}, {SIDE}] with N >= {needed}")
         generator = torch.Generator().manual_seed(seed)
@@ -62,30 +68,37 @@ class MaskCodec(nn.Module):
         some = torch.randperm(len(flat), generator=generator)[:_PCA_CROPS]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            rank = min(dims + 16, len(some))
+            rank = min(components + 16, len(some))
             _, _, basis = torch.svd_lowrank(flat[some].float() - mean, q=rank, niter=3)
-        components = _project(flat, mean, basis[:, :dims])
-        order = _group(components.var(0), codes)
-        components = components[:, order].view(-1, codes, dims_per_code)
-        books = [kmeans(c, entries, rounds=_KMEANS_ROUNDS, generator=generator) for c in components.unbind(1)]
+        basis = basis[:, :components]
+        left = _project(flat, mean, basis)[torch.randperm(len(flat), generator=generator)[:_KMEANS_CROPS]]
+        books = []
+        for _ in range(coarse):
+            book = kmeans(left, entries, rounds=_KMEANS_ROUNDS, generator=generator)
+            books.append(book)
+            left = left - book[nearest(left, book)]
+        variances, axes = torch.linalg.eigh(left.T @ left / len(left))  # ascending
+        variances, axes = variances.flip(0), axes.flip(1)
+        for group in _groups(variances, codes - coarse):
+            part = kmeans(left @ axes[:, group], entries, rounds=_KMEANS_ROUNDS, generator=generator)
+            books.append(part @ axes[:, group].T)
         # Half precision already here, so that a codec and its file agree to the bit.
-        values = (mean, basis[:, :dims][:, order], torch.stack(books))
+        values = (mean, basis, torch.stack(books))
         return cls(*(v.half().float() for v in values))
 
-    def encode(self, crops: Tensor, sweeps: int = 0) -> Tensor:
+    def encode(self, crops: Tensor, sweeps: int = 0, shortlist: int = 8) -> Tensor:
         """Codes int64[N, C] of crops bool or float [N, 64, 64].
 
-        ``sweeps`` 0 takes each group's nearest entry: fast and smooth in the shape, so the better target
-        for learning. Each sweep then goes through the codes once and takes, among close entries, the one
-        that leaves the fewest wrong pixels given the others: about a millisecond a crop.
+        ``sweeps`` 0 takes the nearest entry, one code after the other: fast and smooth in the shape, so the
+        better target for learning. Each sweep then goes through the codes once and takes, among the
+        ``shortlist`` closest entries, the one that leaves the fewest wrong pixels given the others: about a
+        millisecond a crop with the default.
         """
-        components = self._components(crops)
-        codes = torch.stack([nearest(c, e) for c, e in zip(components.unbind(1), self.codebooks, strict=True)], dim=1)
+        codes = self._nearest(_project(crops.flatten(1), self.mean, self.basis))[0]
         if sweeps == 0 or not len(codes):
             return codes
-        parts = zip(crops.flatten(1).split(_REFINE_CHUNK), components.split(_REFINE_CHUNK), strict=False)
-        pieces = codes.split(_REFINE_CHUNK)
-        return torch.cat([self._refine(x > 0.5, c, k, sweeps) for (x, c), k in zip(parts, pieces, strict=True)])
+        pieces = zip(crops.flatten(1).split(_REFINE_CHUNK), codes.split(_REFINE_CHUNK), strict=True)
+        return torch.cat([self._refine(x > 0.5, c, sweeps, shortlist) for x, c in pieces])
 
     def decode(self, codes: Tensor) -> Tensor:
         """Crops float[N, 64, 64] of codes int64[N, C]: about 0-1, a pixel is set above 0.5."""
@@ -95,11 +108,12 @@ class MaskCodec(nn.Module):
         """Probabilities float[N, C, K] of the entries for crops [N, 64, 64]: near entries share the target.
 
         softmax(-squared distance / (``temperature`` * mean squared distance of the code's entries from
-        their mean)), so that one temperature (above 0) suits the coarse codes and the fine ones.
+        their mean)), so that one temperature (above 0) suits the coarse codes and the fine ones. The
+        distances of a code are those to what the nearest entries of the codes before it leave over.
         """
-        components = self._components(crops)
+        _, left = self._nearest(_project(crops.flatten(1), self.mean, self.basis))
         spread = (self.codebooks - self.codebooks.mean(1, keepdim=True)).pow(2).sum(2).mean(1)  # [C]
-        far = torch.stack([distances(c, e) for c, e in zip(components.unbind(1), self.codebooks, strict=True)], dim=1)
+        far = torch.stack([distances(c, e) for c, e in zip(left.unbind(1), self.codebooks, strict=True)], dim=1)
         return (-far / (temperature * spread.clamp(min=1e-12))[:, None]).softmax(dim=2)
 
     def save(self, path: Path) -> None:
@@ -111,42 +125,50 @@ class MaskCodec(nn.Module):
         """Read what :meth:`save` wrote; :class:`GeneralistError` when it does not fit ``sizes``."""
         tensors = codec_file.read(path)
         books = tensors.get("codebooks")
-        dims = books.shape[2] if books is not None and books.ndim == 3 else 0
-        shape = (sizes.mask_length, sizes.mask_codes, dims)
-        expected = {"mean": (PIXELS,), "basis": (PIXELS, sizes.mask_length * dims), "codebooks": shape}
+        components = books.shape[2] if books is not None and books.ndim == 3 else 0
+        shape = (sizes.mask_length, sizes.mask_codes, components)
+        expected = {"mean": (PIXELS,), "basis": (PIXELS, components), "codebooks": shape}
         codec_file.check(path, tensors, expected)
         return cls(**tensors)
 
     # --- inside ---
 
-    def _components(self, crops: Tensor) -> Tensor:
-        """Crops [N, 64, 64] -> float[N, C, D]."""
-        codes, _, dims = self.codebooks.shape
-        return _project(crops.flatten(1), self.mean, self.basis).view(-1, codes, dims)
+    def _nearest(self, left: Tensor) -> tuple[Tensor, Tensor]:
+        """Components float[N, R] -> nearest codes int64[N, C], and what each code had to describe float[N, C, R]."""
+        codes, before = [], []
+        for book in self.codebooks:
+            index = nearest(left, book)
+            codes.append(index)
+            before.append(left)
+            left = left - book[index]
+        return torch.stack(codes, dim=1), torch.stack(before, dim=1)
 
     def _pixels(self, codes: Tensor) -> Tensor:
         """Codes int64[N, C] -> float[N, P]."""
         which = torch.arange(len(self.codebooks), device=codes.device)
-        return self.mean + self.codebooks[which, codes].flatten(1) @ self.basis.T
+        return self.mean + self.codebooks[which, codes].sum(1) @ self.basis.T
 
-    def _refine(self, wanted: Tensor, components: Tensor, codes: Tensor, sweeps: int) -> Tensor:
+    def _refine(self, wanted: Tensor, codes: Tensor, sweeps: int, shortlist: int) -> Tensor:
         """Coordinate descent on the number of wrong pixels; never makes it larger.
 
-        ``wanted`` bool[N, P], ``components`` float[N, C, D], ``codes`` int64[N, C].
+        ``wanted`` bool[N, P], ``codes`` int64[N, C].
         """
         codes = codes.clone()
         rows = torch.arange(len(codes), device=codes.device)
+        which = torch.arange(len(self.codebooks), device=codes.device)
+        whole = _project(wanted, self.mean, self.basis)
         pixels = self._pixels(codes)
-        directions = self.basis.view(PIXELS, *components.shape[1:]).unbind(1)  # C times [P, D]
-        short = min(_SHORTLIST, self.codebooks.shape[1])
+        short = min(shortlist, self.codebooks.shape[1])
         for _ in range(sweeps):
-            for c, (entries, axes) in enumerate(zip(self.codebooks, directions, strict=True)):
-                close = distances(components[:, c], entries).topk(short, largest=False).indices
+            left = whole - self.codebooks[which, codes].sum(1)
+            for c, entries in enumerate(self.codebooks):
+                present = entries[codes[:, c]]
+                close = distances(left + present, entries).topk(short, largest=False).indices
                 choices = torch.cat([codes[:, c, None], close], dim=1)  # the present one first: it wins a tie
-                change = entries[choices] - entries[codes[:, c], None]  # [N, choices, D]
-                tried = pixels[:, None] + change @ axes.T  # [N, choices, P]
+                change = entries[choices] - present[:, None]  # [N, choices, R]
+                tried = pixels[:, None] + change @ self.basis.T  # [N, choices, P]
                 best = ((tried > 0.5) != wanted[:, None]).sum(2).argmin(1)
-                codes[:, c], pixels = choices[rows, best], tried[rows, best]
+                codes[:, c], pixels, left = choices[rows, best], tried[rows, best], left - change[rows, best]
         return codes
 
 
@@ -155,17 +177,17 @@ def _project(flat: Tensor, mean: Tensor, basis: Tensor) -> Tensor:
     return torch.cat([(piece.float() - mean) @ basis for piece in flat.split(_CHUNK)])
 
 
-def _group(variances: Tensor, groups: int) -> Tensor:
-    """An order of the components such that consecutive groups carry about equal information.
+def _groups(variances: Tensor, groups: int) -> list[list[int]]:
+    """Members of ``groups`` groups of axes that carry about equal information; ``variances`` [R] descending.
 
     The largest go first, one to each group; then each goes to the open group with the smallest product of
     variances. Information grows with the logarithm of the variance, hence sums of logarithms.
     """
-    size = len(variances) // groups
+    size = len(variances) // max(groups, 1)
     logs = variances.clamp(min=1e-12).log().tolist()
     members: list[list[int]] = [[] for _ in range(groups)]
-    for k in range(len(logs)):
+    for k in range(size * groups):
         still_open = [g for g in range(groups) if len(members[g]) < size]
         fewest = min(still_open, key=lambda g: (bool(members[g]), sum(logs[i] for i in members[g])))
         members[fewest].append(k)
-    return torch.tensor([k for group in members for k in group])
+    return members

@@ -39,7 +39,7 @@ class SceneBatches(torch.utils.data.Dataset[list[Batch]]):
         examples.sort(key=lambda e: len(e.ids))
         pad = self.packer.vocab.pad
         batches = [collate(examples[k : k + size], pad) for k in range(0, len(examples), size)]
-        np.random.default_rng([self.recipe.seed, chunk]).shuffle(batches)  # type: ignore[arg-type]
+        np.random.default_rng([self.recipe.seed, chunk]).shuffle(batches)
         return batches
 
 

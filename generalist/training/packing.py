@@ -64,12 +64,22 @@ class Example:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
-    """How much the prediction of each kind of token counts."""
+    """How much the prediction of each kind of token counts.
+
+    Mask codes describe a shape from coarse to fine: the first one counts ``mask_first``, and the surplus
+    over ``mask`` shrinks by ``mask_decay`` from each code to the next.
+    """
 
     text: float = 0.5
     loc: float = 1.0
-    mask: float = 0.3
+    mask: float = 0.25
+    mask_first: float = 1.0
+    mask_decay: float = 0.6
     depth: float = 0.15
+
+    def mask_code(self, number: np.ndarray) -> np.ndarray:
+        """Weights of mask codes by their place in the payload."""
+        return self.mask + (self.mask_first - self.mask) * self.mask_decay**number
 
 
 class Packer:
@@ -145,13 +155,11 @@ class Packer:
             row["locs"][locs] = coordinates(scene, target, thing)
             row["weights"][locs] = self.weights.loc
             row["things"][locs] = thing
-            for name, block, weight in (
-                ("mask_code", self.vocab.mask, self.weights.mask),
-                ("depth_code", self.vocab.depth, self.weights.depth),
-            ):
+            for name, block in (("mask_code", self.vocab.mask), ("depth_code", self.vocab.depth)):
                 codes = inside[_within(ids[inside], block)]
-                row[name][codes] = np.arange(len(codes))
-                row["weights"][codes] = weight
+                number = np.arange(len(codes))
+                row[name][codes] = number
+                row["weights"][codes] = self.weights.mask_code(number) if name == "mask_code" else self.weights.depth
                 row["things"][codes] = thing
             # The words of a phrase speak of the first thing that they draw.
             row["things"][last_phrase : ref + 1] = np.where(
@@ -234,8 +242,8 @@ def patch_things(scene: Scene, grid: int) -> np.ndarray:
     """The thing that covers most of each patch, if it covers enough of it: int64 [grid * grid], -1 for none."""
     height, width = scene.instances.shape
     cells = scene.instances.reshape(grid, height // grid, grid, width // grid).transpose(0, 2, 1, 3)
-    cells = cells.reshape(grid * grid, -1)
-    cover = np.stack([(cells == k + 1).mean(1) for k in range(MAX_THINGS)], axis=1)
+    flat = cells.reshape(grid * grid, -1)
+    cover = np.stack([(flat == k + 1).mean(1) for k in range(MAX_THINGS)], axis=1)
     return np.where(cover.max(1) >= _PATCH_SHARE, cover.argmax(1), NOTHING)
 
 

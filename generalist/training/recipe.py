@@ -19,7 +19,7 @@ class Recipe:
     learning_rate: float = 1.5e-3
     warmup_steps: int = 60
     seed: int = 0
-    soft_masks: float = 0.06
+    soft_masks: float = 0.1
 
     @property
     def chunks(self) -> int:

@@ -186,10 +186,10 @@ class Run:
             losses = token_loss(outputs, batch, self.vocab, targets, sigma)
             losses |= patch_losses(plain, outputs, batch, targets, sigma)
             losses["attention"] = attention_loss(plain, batch)
-            total = sum(weight * losses[name] for name, weight in _LOSS_WEIGHTS.items())
-        value = float(total.detach())
-        if not math.isfinite(value):
-            raise RuntimeError(f"the loss is {value} at step {step}: { ({k: float(v) for k, v in losses.items()}) }")
+            total = torch.stack([weight * losses[name].float() for name, weight in _LOSS_WEIGHTS.items()]).sum()
+        values = {name: float(loss.detach()) for name, loss in losses.items()}
+        if not math.isfinite(float(total.detach())):
+            raise RuntimeError(f"the loss is {float(total.detach())} at step {step}: {values}")
         self.accelerator.backward(total)
         self.accelerator.clip_grad_norm_(self.trainee.parameters(), 1.0)
         for optimizer in self.optimizers:

@@ -41,7 +41,7 @@ def _recording_attention(
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Scaled dot-product attention that leaves the queries and keys of a few heads on the module."""
     if module.layer_idx in RECORDED_LAYERS:
-        module.recorded = (query[:, :RECORDED_HEADS], key[:, :RECORDED_HEADS])
+        object.__setattr__(module, "recorded", (query[:, :RECORDED_HEADS], key[:, :RECORDED_HEADS]))
     return sdpa_attention_forward(module, query, key, *args, **kwargs)
 
 
@@ -49,7 +49,11 @@ ALL_ATTENTION_FUNCTIONS.register("generalist_recording", _recording_attention)
 
 
 class Trainee(nn.Module):
-    """Wraps a fresh or shipped model for training. ``concept_tokens``: token ids of every concept's name."""
+    """Wraps a fresh model for training. ``concept_tokens``: token ids of every concept's name."""
+
+    loc_waves: torch.Tensor
+    name_tokens: torch.Tensor
+    name_starts: torch.Tensor
 
     def __init__(
         self,

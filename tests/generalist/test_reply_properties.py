@@ -6,12 +6,18 @@ import random
 from collections.abc import Iterator, Sequence
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from generalist.decoders import Decoder, DepthCodec, MaskCodec
+from generalist.decoders.box import BoxDecoder
+from generalist.decoders.depth import DepthDecoder
+from generalist.decoders.mask import MaskDecoder
+from generalist.decoders.point import PointDecoder
 from generalist.reply import Issue, PhraseDone, PlanDone, StreamParser, TextDelta, encode, parse
 from generalist.tokens import Vocabulary
-from generalist.types import KINDS, Kind, Phrase, PlanItem, Ref, Reply, Unit
+from generalist.types import KINDS, Kind, Output, Phrase, PlanItem, Ref, Reply, Unit
 
 # The blocks of a payload as (codes to choose from, how many), for the vocabulary of conftest.
 BLOCKS: dict[Kind, tuple[tuple[int, int], ...]] = {
@@ -182,6 +188,25 @@ def test_what_is_broken_costs_nothing_behind_it(vocab: Vocabulary, broken: list[
     assert [(p.text, p.unit) for p in found[len(found) - count :]] == [(p.text, p.unit) for p in reply.phrases]
 
 
+@pytest.fixture(scope="module")
+def decoders(vocab: Vocabulary) -> dict[str, Decoder]:
+    """All decoders, with codecs of random weights."""
+    sizes, generator = vocab.sizes, torch.Generator().manual_seed(0)
+    books = torch.randn(sizes.mask_length, sizes.mask_codes, 4, generator=generator)
+    masks = MaskCodec(torch.rand(4096, generator=generator), torch.randn(4096, 4, generator=generator), books)
+    depths = DepthCodec(sizes.depth_grid, sizes.depth_codes).eval()
+    made = (BoxDecoder(vocab), PointDecoder(vocab), MaskDecoder(vocab, masks), DepthDecoder(vocab, depths))
+    return {decoder.kind: decoder for decoder in made}
+
+
+def decode_all(reply: Reply, decoders: dict[str, Decoder]) -> list[Output]:
+    """Everything that a reply draws, on a small image."""
+    units = [phrase.unit for phrase in reply.phrases if phrase.unit is not None and phrase.unit.kind in decoders]
+    outputs = [output for unit in units for output in decoders[unit.kind].decode(unit.refs, (24, 32))]
+    assert len(outputs) == sum(len(unit.refs) for unit in units)
+    return outputs
+
+
 def random_tokens(rng: random.Random, vocab: Vocabulary) -> list[int]:
     """Up to 60 integers: structure often, so that every part of the parser is entered; nonsense rarely."""
     structure = [*vocab.structure.values(), vocab.open_paren, vocab.close_paren, *vocab.ref[:3]]
@@ -201,14 +226,14 @@ def random_tokens(rng: random.Random, vocab: Vocabulary) -> list[int]:
     return tokens
 
 
-def test_20000_random_sequences(vocab: Vocabulary) -> None:
+def test_20000_random_sequences(vocab: Vocabulary, decoders: dict[str, Decoder]) -> None:
     rng = random.Random(0)
     drawn = 0
     for _ in range(20_000):
         written = random_tokens(rng, vocab)
         reply = parse(written, vocab)
         check(reply, written, vocab)
-        drawn += sum(phrase.unit is not None for phrase in reply.phrases)
+        drawn += len(decode_all(reply, decoders))
     assert drawn > 100  # the sequences reach as far as whole units
 
 
@@ -247,12 +272,13 @@ def mutated(written: list[int], rng: random.Random, vocab: Vocabulary) -> list[i
     return tokens
 
 
-def test_2000_mutated_replies(vocab: Vocabulary) -> None:
+def test_2000_mutated_replies(vocab: Vocabulary, decoders: dict[str, Decoder]) -> None:
     rng = random.Random(0)
     broken = 0
     for _, written in zip(range(2_000), real_replies(rng, vocab), strict=False):
         tokens = mutated(written, rng, vocab)
         reply = parse(tokens, vocab)
         check(reply, tokens, vocab)
+        decode_all(reply, decoders)
         broken += bool(reply.issues)
     assert broken > 1_000

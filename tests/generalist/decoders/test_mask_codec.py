@@ -53,15 +53,24 @@ def test_sweeps_leave_fewer_wrong_pixels_in_every_crop(mask_codec: MaskCodec) ->
 
 
 def test_the_same_seed_fits_the_same_codec(mask_codec: MaskCodec) -> None:
-    again = MaskCodec.fit(ellipses(600, seed=0), codes=16, entries=16, dims_per_code=2)
-    other = MaskCodec.fit(ellipses(600, seed=0), codes=16, entries=16, dims_per_code=2, seed=1)
+    again = MaskCodec.fit(ellipses(600, seed=0), codes=16, entries=16, components=32)
+    other = MaskCodec.fit(ellipses(600, seed=0), codes=16, entries=16, components=32, seed=1)
     assert torch.equal(again.codebooks, mask_codec.codebooks) and torch.equal(again.basis, mask_codec.basis)
     assert not torch.equal(other.codebooks, mask_codec.codebooks)
 
 
-def test_earlier_codes_matter_more(mask_codec: MaskCodec) -> None:
-    spread = mask_codec.codebooks.var(1).sum(1)
-    assert spread[0] == spread.max() and spread[:4].sum() > spread[4:].sum()
+def test_the_first_codes_alone_give_the_silhouette(mask_codec: MaskCodec) -> None:
+    unseen = ellipses(100, seed=1)
+    codes = mask_codec.encode(unseen)
+
+    def overlap(kept: int) -> float:
+        """With the codes behind the first ``kept`` taken from another shape."""
+        mixed = torch.cat([codes[:, :kept], codes.roll(1, dims=0)[:, kept:]], dim=1)
+        made = mask_codec.decode(mixed) > 0.5
+        return float(((made & unseen).sum((1, 2)) / (made | unseen).sum((1, 2))).mean())
+
+    assert overlap(4) > overlap(0) + 0.1
+    assert overlap(16) > overlap(4) > 0.85
 
 
 def test_soft_targets_peak_at_the_code_and_sharpen_with_low_temperature(mask_codec: MaskCodec) -> None:
@@ -110,7 +119,7 @@ def test_an_interrupted_save_leaves_the_former_file(
         ({"extra": torch.zeros(1)}, "extra does not belong"),
         ({"basis": torch.zeros(4096, 3)}, r"basis is \[4096, 3\], not \[4096, 32\]"),
         ({"codebooks": torch.zeros(16, 16)}, r"codebooks is \[16, 16\]"),
-        ({"codebooks": torch.zeros(15, 16, 2)}, r"codebooks is \[15, 16, 2\], not \[16, 16, 2\]"),
+        ({"codebooks": torch.zeros(15, 16, 32)}, r"codebooks is \[15, 16, 32\], not \[16, 16, 32\]"),
         ({"mean": torch.full((4096,), torch.nan)}, "mean holds values that are not finite"),
     ],
 )
@@ -127,7 +136,7 @@ def test_an_altered_file_is_refused(
 def test_a_file_for_another_vocabulary_is_refused(mask_codec: MaskCodec, tmp_path: Path) -> None:
     path = tmp_path / "mask_codec.safetensors"
     mask_codec.save(path)
-    with pytest.raises(GeneralistError, match=r"codebooks is \[16, 16, 2\], not \[16, 128, 2\]"):
+    with pytest.raises(GeneralistError, match=r"codebooks is \[16, 16, 32\], not \[16, 128, 32\]"):
         MaskCodec.load(path, VocabularySizes(mask_codes=128))
 
 
@@ -144,4 +153,4 @@ def test_a_missing_or_damaged_file_is_one_line(tmp_path: Path, content: bytes | 
 @pytest.mark.parametrize("crops", [torch.zeros(500, 32, 32), torch.zeros(20, 64, 64), torch.zeros(500, 4096)])
 def test_fitting_refuses_what_cannot_be_fitted(crops: Tensor) -> None:
     with pytest.raises(GeneralistError, match=r"mask crops are \[\d+, .*; give \[N, 64, 64\] with N >= 33"):
-        MaskCodec.fit(crops, entries=16, dims_per_code=2)
+        MaskCodec.fit(crops, entries=16, components=32)

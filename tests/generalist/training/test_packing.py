@@ -37,7 +37,7 @@ def scene(assets: Assets) -> Scene:
 @pytest.fixture(scope="session")
 def questions(assets: Assets, scene: Scene) -> list[Question]:
     rng = np.random.default_rng(5)
-    asked = [q for _ in range(4) for q in ask_about(rng, Questioner(names=assets.names), scene)]
+    asked = [q for _ in range(12) for q in ask_about(rng, Questioner(names=assets.names), scene)]
     assert {"depth", "segment", "box", "count"} <= {q.task for q in asked}
     return asked
 

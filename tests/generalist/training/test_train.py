@@ -28,7 +28,7 @@ RECIPE = Recipe(images=32, batch_size=2, warmup_steps=2)
 def codecs(vocab: Vocabulary) -> tuple[MaskCodec, DepthCodec]:
     generator = torch.Generator().manual_seed(0)
     crops = torch.rand(160, 64, 64, generator=generator) > 0.5
-    masks = MaskCodec.fit(crops, entries=vocab.sizes.mask_codes, dims_per_code=2)
+    masks = MaskCodec.fit(crops, entries=vocab.sizes.mask_codes, components=32)
     return masks, DepthCodec(vocab.sizes.depth_grid, vocab.sizes.depth_codes).eval()
 
 
