@@ -37,7 +37,7 @@ class MaskDecoder:
         """One mask of the image's size a ref; empty when the codes say that nothing is set."""
         if not refs:
             return []
-        crops = self.codec.decode(torch.tensor([ref.codes[4:] for ref in refs])).numpy()
+        crops = self.codec.decode(torch.tensor([ref.codes[4:] for ref in refs]), predicted=True).numpy()
         masks = []
         for ref, crop in zip(refs, crops, strict=True):
             xyxy = read_xyxy(ref.codes[:4], self.vocab)

@@ -32,17 +32,23 @@ _REFINE_CHUNK = 32
 
 
 class MaskCodec(nn.Module):
-    """Buffers ``mean`` [P], ``basis`` [P, R] with orthonormal columns, ``codebooks`` [C, K, R]."""
+    """Buffers ``mean`` [P], ``basis`` [P, R] with orthonormal columns, ``codebooks`` [C, K, R], ``trust`` [C].
+
+    ``trust`` in 0-1 says how much of a code's entry is to be believed when a model wrote the code: 1 for a
+    model that is always right; see :mod:`generalist.training.mask_trust`.
+    """
 
     mean: Tensor
     basis: Tensor
     codebooks: Tensor
+    trust: Tensor
 
-    def __init__(self, mean: Tensor, basis: Tensor, codebooks: Tensor) -> None:
+    def __init__(self, mean: Tensor, basis: Tensor, codebooks: Tensor, trust: Tensor | None = None) -> None:
         super().__init__()
         self.register_buffer("mean", mean)
         self.register_buffer("basis", basis)
         self.register_buffer("codebooks", codebooks)
+        self.register_buffer("trust", torch.ones(len(codebooks)) if trust is None else trust)
 
     @classmethod
     def fit(
@@ -100,9 +106,18 @@ class MaskCodec(nn.Module):
         pieces = zip(crops.flatten(1).split(_REFINE_CHUNK), codes.split(_REFINE_CHUNK), strict=True)
         return torch.cat([self._refine(x > 0.5, c, sweeps, shortlist) for x, c in pieces])
 
-    def decode(self, codes: Tensor) -> Tensor:
-        """Crops float[N, 64, 64] of codes int64[N, C]: about 0-1, a pixel is set above 0.5."""
-        return self._pixels(codes).view(-1, SIDE, SIDE)
+    def decode(self, codes: Tensor, *, predicted: bool = False) -> Tensor:
+        """Crops float[N, 64, 64] of codes int64[N, C]: about 0-1, a pixel is set above 0.5.
+
+        ``predicted``: the codes are a model's, so each counts by its ``trust``.
+        """
+        entries = self.entries(codes) * (self.trust if predicted else torch.ones_like(self.trust))[:, None]
+        return (self.mean + entries.sum(1) @ self.basis.T).view(-1, SIDE, SIDE)
+
+    def entries(self, codes: Tensor) -> Tensor:
+        """The entry of every code, float[N, C, R] of int64[N, C]."""
+        which = torch.arange(len(self.codebooks), device=codes.device)
+        return self.codebooks[which, codes]
 
     def soft_targets(self, crops: Tensor, temperature: float) -> Tensor:
         """Probabilities float[N, C, K] of the entries for crops [N, 64, 64]: near entries share the target.
@@ -127,7 +142,7 @@ class MaskCodec(nn.Module):
         books = tensors.get("codebooks")
         components = books.shape[2] if books is not None and books.ndim == 3 else 0
         shape = (sizes.mask_length, sizes.mask_codes, components)
-        expected = {"mean": (PIXELS,), "basis": (PIXELS, components), "codebooks": shape}
+        expected = {"mean": (PIXELS,), "basis": (PIXELS, components), "codebooks": shape, "trust": shape[:1]}
         codec_file.check(path, tensors, expected)
         return cls(**tensors)
 
@@ -145,8 +160,7 @@ class MaskCodec(nn.Module):
 
     def _pixels(self, codes: Tensor) -> Tensor:
         """Codes int64[N, C] -> float[N, P]."""
-        which = torch.arange(len(self.codebooks), device=codes.device)
-        return self.mean + self.codebooks[which, codes].sum(1) @ self.basis.T
+        return self.decode(codes).flatten(1)
 
     def _refine(self, wanted: Tensor, codes: Tensor, sweeps: int, shortlist: int) -> Tensor:
         """Coordinate descent on the number of wrong pixels; never makes it larger.
@@ -155,12 +169,11 @@ class MaskCodec(nn.Module):
         """
         codes = codes.clone()
         rows = torch.arange(len(codes), device=codes.device)
-        which = torch.arange(len(self.codebooks), device=codes.device)
         whole = _project(wanted, self.mean, self.basis)
         pixels = self._pixels(codes)
         short = min(shortlist, self.codebooks.shape[1])
         for _ in range(sweeps):
-            left = whole - self.codebooks[which, codes].sum(1)
+            left = whole - self.entries(codes).sum(1)
             for c, entries in enumerate(self.codebooks):
                 present = entries[codes[:, c]]
                 close = distances(left + present, entries).topk(short, largest=False).indices

@@ -37,11 +37,11 @@ _FREQUENCIES = 16
 
 
 def _recording_attention(
-    module: nn.Module, query: torch.Tensor, key: torch.Tensor, *args: Any, **kwargs: Any
+    module: Any, query: torch.Tensor, key: torch.Tensor, *args: Any, **kwargs: Any
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Scaled dot-product attention that leaves the queries and keys of a few heads on the module."""
     if module.layer_idx in RECORDED_LAYERS:
-        object.__setattr__(module, "recorded", (query[:, :RECORDED_HEADS], key[:, :RECORDED_HEADS]))
+        module.recorded = (query[:, :RECORDED_HEADS], key[:, :RECORDED_HEADS])
     return sdpa_attention_forward(module, query, key, *args, **kwargs)
 
 

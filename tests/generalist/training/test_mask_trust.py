@@ -1,0 +1,44 @@
+"""Trust: codes that are right are believed, codes that are noise are not."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from generalist.decoders import MaskCodec
+from generalist.training.mask_trust import fit_trust, what_the_box_shows
+
+
+def boxes(count: int) -> torch.Tensor:
+    """Crops with one random rectangle each, bool[count, 64, 64]."""
+    rng = np.random.default_rng(0)
+    crops = np.zeros((count, 64, 64), bool)
+    for crop in crops:
+        (top, bottom), (left, right) = np.sort(rng.integers(0, 65, (2, 2)), axis=1)
+        crop[top : bottom + 8, left : right + 8] = True
+    return torch.from_numpy(crops)
+
+
+def test_right_codes_are_trusted_and_random_ones_are_not() -> None:
+    crops = boxes(600)
+    codec = MaskCodec.fit(crops, entries=16, components=32)
+    codes = codec.encode(crops)
+    assert fit_trust(codec, codes, crops)[:4].min() > 0.8
+    codes[:, 2:] = torch.randint(0, 16, codes[:, 2:].shape, generator=torch.Generator().manual_seed(0))
+    trust = fit_trust(codec, codes, crops)
+    assert trust[:2].min() > 0.7 and trust[2:].max() < 0.3
+
+    def wrong(predicted: bool) -> int:
+        return int(((codec.decode(codes, predicted=predicted) > 0.5) != crops).sum())
+
+    believed = wrong(predicted=True)
+    codec.trust.copy_(trust)
+    assert wrong(predicted=True) < believed == wrong(predicted=False)
+
+
+def test_a_box_shows_what_lies_in_it() -> None:
+    mask = np.zeros((100, 200), bool)
+    mask[50:, 100:] = True
+    assert what_the_box_shows(mask, (0.5, 0.5, 1.0, 1.0)).all()
+    assert what_the_box_shows(mask, (0.0, 0.0, 1.0, 1.0)).mean() == 0.25
+    assert not what_the_box_shows(mask, (0.0, 0.0, 0.4, 1.0)).any()
