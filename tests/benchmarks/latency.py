@@ -63,11 +63,11 @@ def main(
         "depth": model.depth,
         "caption": model.caption,
     }
-    for name, ask in asks.items():
+    for kind, (name, ask) in enumerate(asks.items()):
         ask(picture)
         firsts, seconds_ = [], []
         for number in range(repeats):
-            image = fresh(picture, number + 1)
+            image = fresh(picture, kind * repeats + number + 1)
             firsts.append(seconds(lambda: ask(image)))  # noqa: B023
             seconds_.append(seconds(lambda: ask(image)))  # noqa: B023
         first, second = statistics.median(firsts), statistics.median(seconds_)
