@@ -19,6 +19,7 @@ import typer
 from rich.progress import track
 
 from generalist.training.packing import crop_mask, normalised_depth
+from generalist.training.script import run
 from generalist_datasets.scenes import Assets, Scene, compose
 from generalist_datasets.sprites import load_sprite, other_sprite_files
 
@@ -64,4 +65,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(lambda: typer.run(main))

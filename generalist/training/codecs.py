@@ -23,6 +23,7 @@ from torch.nn import functional as F
 
 from generalist.decoders import DepthCodec, MaskCodec, depth, depth_codec, mask, mask_codec
 from generalist.decoders.clusters import kmeans, nearest
+from generalist.training.script import run
 from generalist.types import GeneralistError
 
 _CONTINUOUS = 0.15  # part of the steps before quantising begins
@@ -202,12 +203,8 @@ def _read(path: Path, name: str) -> np.ndarray:
 
 
 def main() -> None:
-    """Run the commands; a mistake in the input ends with one line and status 2."""
-    try:
-        app()
-    except GeneralistError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise SystemExit(2) from error
+    """Run the commands."""
+    run(app)
 
 
 if __name__ == "__main__":

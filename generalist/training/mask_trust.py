@@ -24,6 +24,7 @@ from generalist.decoders import MaskCodec
 from generalist.decoders.mask import FILE, MaskDecoder
 from generalist.decoders.mask_codec import SIDE
 from generalist.pipeline import Generalist
+from generalist.training.script import run
 from generalist.types import ChatRequest, Message, Sampling
 from generalist_datasets.scenes import Assets, Scene, compose
 
@@ -93,4 +94,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(lambda: typer.run(main))

@@ -36,6 +36,7 @@ from generalist.training.batches import CodeFiller, SceneBatches
 from generalist.training.losses import attention_loss, patch_losses, token_loss
 from generalist.training.packing import Batch, Packer
 from generalist.training.recipe import BATCHES_A_CHUNK, Recipe, location_sigma, rate_factor
+from generalist.training.script import run
 from generalist.training.tokenizer import nano_vocabulary
 from generalist.training.trainee import Trainee
 from generalist.types import GeneralistError
@@ -114,7 +115,10 @@ class Run:
         path.write_text(json.dumps(content, indent=2) + "\n")
 
     def resume(self) -> None:
-        state = self.folder / "state"
+        """Go on from the last saved state, if there is one."""
+        state, old = self.folder / "state", self.folder / "state.old"
+        if not state.exists() and old.exists():
+            old.rename(state)  # a crash between the two renames of save_state
         if not state.exists():
             return
         self.accelerator.load_state(str(state))
@@ -246,4 +250,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(lambda: typer.run(main))
