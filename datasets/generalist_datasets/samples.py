@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from generalist.types import GeneralistError
 from generalist_datasets.scenes import Assets, compose
 
 SAMPLES: dict[str, tuple[tuple[str, ...], int]] = {
@@ -34,4 +35,8 @@ def write_samples(folder: Path, width: int = 640, height: int = 480) -> None:
 
 
 if __name__ == "__main__":
-    write_samples(Path(sys.argv[1] if len(sys.argv) > 1 else "datasets/samples"))
+    try:
+        write_samples(Path(sys.argv[1] if len(sys.argv) > 1 else "datasets/samples"))
+    except GeneralistError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from error

@@ -16,9 +16,17 @@ Sprite = np.ndarray
 """float32 [h, w, 4], colour premultiplied by alpha, all in 0-255, cut to the visible part."""
 
 
+def pictograph_names() -> dict[str, dict[str, str]]:
+    """Pictograph -> its entry of unicode-emoji-json, with ``name`` and ``group``."""
+    names: dict[str, dict[str, str]] = json.loads(
+        (fetch("emoji-names") / "package" / "data-by-emoji.json").read_text(encoding="utf-8")
+    )
+    return names
+
+
 def sprite_files() -> tuple[Path, ...]:
     """One picture file for each concept, in the order of ``concept_names()``."""
-    names = json.loads((fetch("emoji-names") / "package" / "data-by-emoji.json").read_text(encoding="utf-8"))
+    names = pictograph_names()
     pictures = fetch("fluent-3d") / "package" / "assets"
     by_name = {entry["name"]: pictograph for pictograph, entry in names.items()}
     return tuple(_picture(pictures, by_name, n) for block in CATEGORIES.values() for n in block)
@@ -26,7 +34,7 @@ def sprite_files() -> tuple[Path, ...]:
 
 def other_sprite_files() -> tuple[Path, ...]:
     """Pictures of things that are no concept: more shapes, without names that a model learns."""
-    names = json.loads((fetch("emoji-names") / "package" / "data-by-emoji.json").read_text(encoding="utf-8"))
+    names = pictograph_names()
     pictures, taken = fetch("fluent-3d") / "package" / "assets", set(sprite_files())
     groups = {"Animals & Nature", "Food & Drink", "Travel & Places", "Activities", "Objects"}
     paths = (

@@ -18,7 +18,8 @@ import numpy as np
 import typer
 from rich.progress import track
 
-from generalist.training.packing import crop_mask, normalised_depth
+from generalist.decoders.crops import mask_to_payload
+from generalist.training.packing import normalised_depth
 from generalist.training.script import run
 from generalist_datasets.scenes import Assets, Scene, compose
 from generalist_datasets.sprites import load_sprite, other_sprite_files
@@ -35,7 +36,9 @@ def scenes(assets: Assets, seed: int, count: int) -> Iterator[Scene]:
 
 def crops_by_concept(made: list[Scene]) -> tuple[np.ndarray, np.ndarray]:
     """Packed crops uint8 [N, 512] of every thing, and the concept of each."""
-    pairs = [(np.packbits(crop_mask(s.mask(k))), thing.concept) for s in made for k, thing in enumerate(s.things)]
+    pairs = [
+        (np.packbits(mask_to_payload(s.mask(k))[1]), thing.concept) for s in made for k, thing in enumerate(s.things)
+    ]
     return np.array([crop for crop, _ in pairs]), np.array([concept for _, concept in pairs])
 
 

@@ -20,6 +20,10 @@ import cv2
 import numpy as np
 import torch
 
+from generalist.decoders import depth_codec
+from generalist.decoders.crops import SIDE as CROP_SIDE
+from generalist.decoders.crops import mask_to_payload
+from generalist.decoders.depth import range_value
 from generalist.prompt import question_ids
 from generalist.reply import encode
 from generalist.tokens import ASSISTANT, BOS, USER, Vocabulary
@@ -27,10 +31,7 @@ from generalist.types import Phrase, Ref, Reply, Unit, VisualPrompt
 from generalist_datasets.questions import Drawn, Question, Target
 from generalist_datasets.scenes import MAX_THINGS, Scene
 
-CROP = 64
-DEPTH_SIDE = 96
 _PATCH_SHARE = 0.35
-_METRES_LOW, _METRES_RATIO = 0.1, 1000.0
 
 NOTHING = -1
 
@@ -107,7 +108,9 @@ class Packer:
     ) -> dict[str, np.ndarray]:
         drawn = [draw_prompt(rng, scene, d) for d in question.drawn]
         no_codes = (0,) * self.vocab.sizes.mask_length
-        asked = question_ids(question.text, drawn, self.vocab, lambda d: (tight_box(d.bitmap), no_codes))
+        asked = question_ids(
+            question.text, drawn, self.vocab, lambda d: (mask_to_payload(np.asarray(d.bitmap))[0], no_codes)
+        )
         asked.append(self.vocab.structure[ASSISTANT])
         reply, order = self._reply(scene, question)
         answer = [*encode(reply, self.vocab), self.vocab.eos]
@@ -170,10 +173,10 @@ class Packer:
     def _scene_arrays(self, scene: Scene) -> dict[str, np.ndarray]:
         concepts = np.full(MAX_THINGS, NOTHING, np.int64)
         boxes = np.zeros((MAX_THINGS, 4), np.float32)
-        crops = np.zeros((MAX_THINGS, CROP, CROP), bool)
+        crops = np.zeros((MAX_THINGS, CROP_SIDE, CROP_SIDE), bool)
         for k, thing in enumerate(scene.things):
             concepts[k], boxes[k] = thing.concept, thing.xyxy
-            crops[k] = crop_mask(scene.mask(k))
+            crops[k] = mask_to_payload(scene.mask(k))[1]
         return {
             "image": scene.image,
             "patches": patch_things(scene, self.grid),
@@ -206,19 +209,10 @@ def coordinates(scene: Scene, target: Target, thing: int) -> tuple[float, ...]:
     """The exact values of a payload's location tokens, in 0-1."""
     if target.kind == "depth":
         near, far = float(scene.depth.min()), float(scene.depth.max())
-        return tuple(float(np.log(z / _METRES_LOW) / np.log(_METRES_RATIO)) for z in (near, far))
+        return (range_value(near), range_value(far))
     if target.kind == "point":
         return inner_point(scene.mask(thing))
     return scene.things[thing].xyxy
-
-
-def tight_box(bitmap: np.ndarray | None) -> tuple[float, float, float, float]:
-    """The box of a bool [H, W]'s set pixels, in 0-1."""
-    assert bitmap is not None
-    height, width = bitmap.shape
-    columns, rows = np.flatnonzero(bitmap.any(0)), np.flatnonzero(bitmap.any(1))
-    edges = (columns[0] / width, rows[0] / height, (columns[-1] + 1) / width, (rows[-1] + 1) / height)
-    return tuple(float(v) for v in edges)  # type: ignore[return-value]
 
 
 def inner_point(mask: np.ndarray) -> tuple[float, float]:
@@ -227,15 +221,6 @@ def inner_point(mask: np.ndarray) -> tuple[float, float]:
     distance = cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1]
     y, x = np.unravel_index(int(distance.argmax()), distance.shape)
     return (float(x) + 0.5) / mask.shape[1], (float(y) + 0.5) / mask.shape[0]
-
-
-def crop_mask(mask: np.ndarray) -> np.ndarray:
-    """The tight crop of a mask, resized to 64 x 64, bool."""
-    columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
-    crop = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(np.float32)
-    interpolation = cv2.INTER_AREA if min(crop.shape) >= CROP else cv2.INTER_LINEAR
-    resized: np.ndarray = cv2.resize(crop, (CROP, CROP), interpolation=interpolation) > 0.5
-    return resized
 
 
 def patch_things(scene: Scene, grid: int) -> np.ndarray:
@@ -251,7 +236,7 @@ def normalised_depth(depth: np.ndarray) -> np.ndarray:
     """Log depth between the nearest (0) and the farthest (1) pixel, float32 [96, 96]."""
     logs = np.log(depth)
     logs = (logs - logs.min()) / max(float(logs.max() - logs.min()), 1e-6)
-    resized: np.ndarray = cv2.resize(logs, (DEPTH_SIDE, DEPTH_SIDE), interpolation=cv2.INTER_AREA)
+    resized: np.ndarray = cv2.resize(logs, (depth_codec.SIDE, depth_codec.SIDE), interpolation=cv2.INTER_AREA)
     return resized.astype(np.float32)
 
 

@@ -6,7 +6,6 @@ language reference that comes with Python (PSF licence) for ordinary English.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
 import numpy as np
@@ -14,9 +13,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from generalist.tokens import Vocabulary, VocabularySizes
 from generalist.types import KINDS
-from generalist_datasets.assets import fetch
 from generalist_datasets.concepts import concept_names
 from generalist_datasets.questions import PHRASINGS, plural, say, with_article
+from generalist_datasets.sprites import pictograph_names
 
 NANO_SIZES = VocabularySizes(locs=256)
 _TEXT_TOKENS = 4096
@@ -32,8 +31,7 @@ def corpus(seed: int = 0) -> Iterator[str]:
             yield say(rng, phrasing, name)
     for kind in KINDS:
         yield from [kind] * 500
-    names = json.loads((fetch("emoji-names") / "package" / "data-by-emoji.json").read_text(encoding="utf-8"))
-    yield from (f" {entry['name']}" for entry in names.values())
+    yield from (f" {entry['name']}" for entry in pictograph_names().values())
     from pydoc_data.topics import topics
 
     yield from (line for key in sorted(topics) for line in topics[key].splitlines())

@@ -2,8 +2,8 @@
 
     python -m generalist.training.train --out runs/nano --images 60000
 
-One process a device through accelerate (``accelerate launch -m generalist.training.train ...`` for several).
-A run that was interrupted goes on exactly where its last saved state was when started again.
+One process, on the device that accelerate finds. A run that was interrupted goes on exactly where its last
+saved state was when started again.
 """
 
 from __future__ import annotations
@@ -94,6 +94,8 @@ class Run:
         self.folder, self.recipe, self.workers = folder, recipe, workers
         self.vocab, self.mask_codec, self.depth_codec = vocab, masks, depths
         self.accelerator = Accelerator(mixed_precision="bf16")
+        if (processes := self.accelerator.num_processes) > 1:
+            raise GeneralistError(f"training was started as {processes} processes; start one, without a launcher")
         self._check_recipe()
         torch.manual_seed(recipe.seed)
         both = [[*vocab.encode_text(name), *vocab.encode_text(f" {name}")] for name in assets.names]
@@ -161,8 +163,7 @@ class Run:
 
     def _upcoming(self) -> Iterator[Batch]:
         first, skip = divmod(self.step, BATCHES_A_CHUNK)
-        ranks = self.accelerator.num_processes
-        chunks = range(first + self.accelerator.process_index, self.recipe.chunks, ranks)
+        chunks = range(first, self.recipe.chunks)
         loader = torch.utils.data.DataLoader(
             self.batches,
             batch_size=None,

@@ -77,7 +77,7 @@ def test_the_exported_model_computes_what_was_trained(
 ) -> None:
     run = make_run(tmp_path / "run", vocab, assets, codecs)
     run.train()
-    batch = next(iter(run._upcoming()), None) or run.batches[0][0]
+    batch = run.batches[0][0]
     run.filler(batch)
     with torch.inference_mode():
         trained = run.trainee(normalise(batch["image"]), batch)
@@ -121,6 +121,19 @@ def test_a_folder_belongs_to_one_recipe(
     with pytest.raises(GeneralistError, match=r"another recipe .*seed 0 -> 3"):
         make_run(tmp_path, vocab, assets, codecs, Recipe(images=32, batch_size=2, warmup_steps=2, seed=3))
     assert json.loads((tmp_path / "recipe.json").read_text())["seed"] == 0
+
+
+def test_several_processes_are_refused(
+    tmp_path: Path,
+    vocab: Vocabulary,
+    assets: Assets,
+    codecs: tuple[MaskCodec, DepthCodec],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("accelerate.Accelerator.num_processes", 2)
+    with pytest.raises(GeneralistError, match="started as 2 processes; start one"):
+        make_run(tmp_path / "run", vocab, assets, codecs)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(
