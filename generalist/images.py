@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import io
 import os
+import stat
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
@@ -62,13 +64,50 @@ def load_image(source: ImageSource) -> Image.Image:
     bool, uint8, uint16 (0-65535) or float (0-1). Raises :class:`GeneralistError` for anything that is
     not a whole image: missing, a folder, empty, truncated, another format, more than MAX_PIXELS.
     """
-    picture = _upright(source)
+    return load_oriented(source)[0]
+
+
+def load_oriented(source: ImageSource) -> tuple[Image.Image, int]:
+    """What :func:`load_image` returns, and the EXIF orientation (1-8) that was applied to make it upright.
+
+    Annotations often refer to the picture as it is stored; :func:`oriented_size` tells how large that is.
+    """
+    picture, orientation = _upright(source)
     try:
         result = _to_rgb(picture)
         result.info = {}  # an orientation left there would be applied again by the next reader
-        return result
+        return result, orientation
     except (ValueError, OSError) as error:
         raise GeneralistError(f"{_name(source)}: cannot convert mode {picture.mode} to RGB ({_line(error)})") from error
+
+
+def oriented_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
+    """The upright (W, H) of a picture stored as ``size``, or the stored size of an upright one: its own inverse."""
+    return size[::-1] if orientation >= 5 else size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """What a picture says of itself: ``size`` = (W, H) as it is stored, and its EXIF ``orientation`` (1 is upright)."""
+
+    size: tuple[int, int]
+    orientation: int
+
+
+def read_header(path: str | os.PathLike[str]) -> Header:
+    """The header of an image file, without its pixels; :class:`GeneralistError` when there is none.
+
+    Cheap enough for every picture of a data set. A sound header says nothing of the pixels behind it.
+    """
+    _check_file(path)
+    with _open(path, _name(path)) as picture:
+        _check_size(picture, _name(path))
+        # Where a PNG has no EXIF before its pixels, Pillow would decode all of them to look behind.
+        told = picture.format != "PNG" or "exif" in picture.info or "Raw profile type exif" in picture.info
+        orientation = _orientation(picture) if told else 1
+        # Pillow tells the upright size of a TIFF, and the stored one of everything else.
+        size = oriented_size(picture.size, orientation) if picture.format == "TIFF" else picture.size
+        return Header(size=size, orientation=orientation)
 
 
 def load_bitmap(source: ImageSource) -> np.ndarray:
@@ -77,7 +116,7 @@ def load_bitmap(source: ImageSource) -> np.ndarray:
     A picture with transparency is set where it is at least half opaque; any other is set where it is
     brighter than half of its brightest pixel. Raises :class:`GeneralistError` when nothing is set.
     """
-    picture = _upright(source)
+    picture, _ = _upright(source)
     if _has_alpha(picture):
         alpha = np.asarray(picture.convert("RGBA"))[..., 3]  # uint8[H, W]
         if alpha.min() < 255:
@@ -100,21 +139,22 @@ def list_images(folder: str | os.PathLike[str]) -> list[Path]:
     return found
 
 
-def _upright(source: ImageSource) -> Image.Image:
-    """Fully decoded first frame with its EXIF orientation applied, in its own mode."""
+def _upright(source: ImageSource) -> tuple[Image.Image, int]:
+    """Fully decoded first frame with its EXIF orientation applied, in its own mode; and that orientation."""
     if isinstance(source, np.ndarray):
-        return _from_array(source)
-    picture = source if isinstance(source, Image.Image) else _open(_read(source), _name(source))
-    if picture.width < 1 or picture.height < 1:
-        raise GeneralistError(f"{_name(source)}: the image is {picture.width}x{picture.height}; it needs a pixel")
-    if picture.width * picture.height > MAX_PIXELS:
-        raise GeneralistError(_too_large(_name(source), f"{picture.width}x{picture.height}"))
+        return _from_array(source), 1
+    picture = source if isinstance(source, Image.Image) else _open(io.BytesIO(_read(source)), _name(source))
+    _check_size(picture, _name(source))
     lenient = ImageFile.LOAD_TRUNCATED_IMAGES  # other libraries switch this on, and half a picture would pass
     try:
         ImageFile.LOAD_TRUNCATED_IMAGES = False
+        # Pillow turns a TIFF when it loads it, and then forgets how.
+        turned = _orientation(picture) if picture.format == "TIFF" else 1
         picture.load()
         orientation = _orientation(picture)
-        return picture.transpose(_TRANSPOSE[orientation]) if orientation in _TRANSPOSE else picture
+        if orientation == 1:
+            return picture, turned
+        return picture.transpose(_TRANSPOSE[orientation]), orientation
     except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, EOFError, ... on damaged files
         raise GeneralistError(f"{_name(source)}: truncated or damaged ({_line(error)}); use a whole file") from error
     finally:
@@ -125,18 +165,10 @@ def _read(source: str | os.PathLike[str] | bytes) -> bytes:
     if isinstance(source, bytes):
         data = source
     elif isinstance(source, str | os.PathLike):
-        path = Path(source)
+        _check_file(source)
         try:
-            if path.is_dir():
-                raise GeneralistError(f"{_name(source)}: this is a folder; name an image file")
-            if path.exists() and not path.is_file():
-                raise GeneralistError(f"{_name(source)}: not a regular file; name an image file")
-            data = path.read_bytes()
-        except FileNotFoundError as error:
-            raise GeneralistError(f"{_name(source)}: no such file; check the path") from error
+            data = Path(source).read_bytes()
         except (OSError, ValueError) as error:
-            if isinstance(error, GeneralistError):
-                raise
             raise GeneralistError(f"{_name(source)}: cannot read this file ({_line(error)})") from error
     else:
         raise GeneralistError(
@@ -147,11 +179,31 @@ def _read(source: str | os.PathLike[str] | bytes) -> bytes:
     return data
 
 
-def _open(data: bytes, name: str) -> Image.Image:
+def _check_file(path: str | os.PathLike[str]) -> None:
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError as error:
+        raise GeneralistError(f"{_name(path)}: no such file; check the path") from error
+    except (OSError, ValueError) as error:
+        raise GeneralistError(f"{_name(path)}: cannot read this file ({_line(error)})") from error
+    if stat.S_ISDIR(mode):
+        raise GeneralistError(f"{_name(path)}: this is a folder; name an image file")
+    if not stat.S_ISREG(mode):
+        raise GeneralistError(f"{_name(path)}: not a regular file; name an image file")
+
+
+def _check_size(picture: Image.Image, name: str) -> None:
+    if picture.width < 1 or picture.height < 1:
+        raise GeneralistError(f"{name}: the image is {picture.width}x{picture.height}; it needs a pixel")
+    if picture.width * picture.height > MAX_PIXELS:
+        raise GeneralistError(_too_large(name, f"{picture.width}x{picture.height}"))
+
+
+def _open(source: str | os.PathLike[str] | io.BytesIO, name: str) -> Image.Image:
     Image.init()
     formats = [f for f in _FORMATS if f in Image.OPEN]
     try:
-        return Image.open(io.BytesIO(data), formats=formats)
+        return Image.open(source, formats=formats)
     except Image.DecompressionBombError as error:
         raise GeneralistError(_too_large(name, "far too large")) from error
     except Exception as error:  # readers of headers raise many types on hostile bytes
@@ -159,8 +211,10 @@ def _open(data: bytes, name: str) -> Image.Image:
 
 
 def _orientation(picture: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8; 1 for a number that means nothing."""
     try:
-        return int(picture.getexif().get(_ORIENTATION_TAG, 1))
+        orientation = int(picture.getexif().get(_ORIENTATION_TAG, 1))
+        return orientation if orientation in _TRANSPOSE else 1
     except Exception:  # damaged metadata beside sound pixels: show the pixels as they are
         return 1
 

@@ -285,7 +285,11 @@ class TaskSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One labelled example of any task. ``targets`` are in the order of the phrases of ``text``."""
+    """One labelled example of any task. ``targets`` are in the order of the phrases of ``text``.
+
+    ``image`` is the one that is drawn on; ``earlier_images`` come before it in the question; ``history``
+    holds the turns before the question, which speak of the same images.
+    """
 
     id: str
     image: Image.Image
@@ -294,4 +298,6 @@ class Sample:
     text: str
     targets: tuple[Grounded, ...] = ()
     visual_prompts: tuple[VisualPrompt, ...] = ()
+    earlier_images: tuple[Image.Image, ...] = ()
+    history: tuple[Message, ...] = ()
     meta: Mapping[str, object] = field(default_factory=dict)

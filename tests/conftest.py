@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +15,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from generalist.tokens import Vocabulary, VocabularySizes
 
 if TYPE_CHECKING:
-    from generalist_datasets.scenes import Assets
+    from generalist_datasets.world.compose import Assets
+    from generalist_datasets.world.layout import Menu
 
 SENTENCES = (
     "The dog is asleep (on a sofa). Where is the red mug? Segment the cat.",
@@ -54,10 +57,25 @@ def ids(vocab: Vocabulary) -> Callable[[str], list[int]]:
 
 
 @pytest.fixture(scope="session")
-def assets() -> Assets:
-    """A small world of painted shapes (four concepts, no photographs): no sprite package is needed."""
-    from generalist_datasets.scenes import Assets
+def shared_data() -> Callable[[str], Path]:
+    """A folder of real data by name: in ``shared/data`` beside the repository, or in $GENERALIST_TEST_DATA.
 
+    The data may not be copied into the repository, so a test that asks for what is not there is skipped.
+    """
+    beside = Path(__file__).resolve().parents[1] / ".." / "shared" / "data"
+    root = Path(os.environ.get("GENERALIST_TEST_DATA") or beside).resolve()
+
+    def find(name: str) -> Path:
+        folder = root / name
+        if not folder.is_dir():
+            pytest.skip(f"real data {name!r} is not in {root}; set GENERALIST_TEST_DATA to its folder")
+        return folder
+
+    return find
+
+
+def painted_shapes() -> dict[str, np.ndarray]:
+    """Four named sprites, uint8 [64, 64, 4] with premultiplied colour."""
     side = 64
     y, x = np.mgrid[:side, :side] / (side - 1) * 2 - 1
     radius = np.hypot(x, y)
@@ -67,9 +85,33 @@ def assets() -> Assets:
         "blue ring": ((radius <= 1) & (radius >= 0.5), (40, 60, 230)),
         "yellow bar": ((np.abs(y) < 0.3), (230, 210, 30)),
     }
-    sprites = []
-    for shape, colour in shapes.values():
-        sprite = np.dstack([shape[..., None] * np.array(colour), shape * 255]).astype(np.float32)
+    sprites = {}
+    for name, (shape, colour) in shapes.items():
+        sprite = np.dstack([shape[..., None] * np.array(colour), shape * 255]).astype(np.uint8)
         rows = np.flatnonzero(shape.any(1))
-        sprites.append(sprite[rows[0] : rows[-1] + 1])
-    return Assets(names=tuple(shapes), sprites=tuple(sprites), photos=())
+        sprites[name] = np.ascontiguousarray(sprite[rows[0] : rows[-1] + 1])
+    return sprites
+
+
+@pytest.fixture(scope="session")
+def toy_assets() -> Assets:
+    """A small world of painted shapes, in two styles, and solids; no photographs, nothing is fetched."""
+    from generalist_datasets.world.compose import Assets
+    from generalist_datasets.world.concepts import Concept
+    from generalist_datasets.world.solids import SHAPES
+
+    painted = painted_shapes()
+    concepts = [Concept(name=name, category="shape", synonyms=(f"{name} thing",)) for name in painted]
+    concepts += [Concept(name=shape, category="solid") for shape in SHAPES]
+    sprites = tuple((picture,) for picture in painted.values()) + ((),) * len(SHAPES)
+    return Assets(concepts=tuple(concepts), sprites={"fluent": sprites, "noto": sprites})
+
+
+@pytest.fixture(scope="session")
+def toy_menu() -> Menu:
+    """Everything that the toy world has."""
+    from generalist_datasets.world.layout import Menu
+    from generalist_datasets.world.solids import COLOURS, SHAPES
+
+    pairs = tuple((colour, shape) for colour in COLOURS for shape in SHAPES)
+    return Menu(concepts=(0, 1, 2, 3), styles=("fluent",), pairs=pairs)

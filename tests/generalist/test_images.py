@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from generalist.images import MAX_PIXELS, list_images, load_bitmap, load_image
+from generalist.images import (
+    MAX_PIXELS,
+    list_images,
+    load_bitmap,
+    load_image,
+    load_oriented,
+    oriented_size,
+    read_header,
+)
 from generalist.types import GeneralistError
 
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
@@ -53,6 +61,34 @@ def test_exif_orientation_is_applied(orientation: int, size: tuple[int, int], fi
         assert picture.size == size
         assert picture.getpixel((0, 0)) == first
         assert np.array_equal(load_image(picture), picture), "loading again must not turn it again"
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "TIFF"])
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_the_header_tells_the_stored_size_and_the_orientation(tmp_path: Path, form: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = tmp_path / "a"
+    file.write_bytes(encoded(two_colours(), form, exif=exif))
+    header, (picture, applied) = read_header(file), load_oriented(file)
+    assert header.size == (8, 4) and header.orientation == applied == orientation
+    assert oriented_size(header.size, orientation) == picture.size
+    assert oriented_size(picture.size, orientation) == header.size
+
+
+def test_a_header_is_read_where_the_pixels_are_missing(tmp_path: Path) -> None:
+    whole = encoded(Image.effect_noise((200, 100), 50), "PNG")
+    (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
+    assert read_header(tmp_path / "cut.png").size == (200, 100)
+    with pytest.raises(GeneralistError, match="truncated"):
+        load_image(tmp_path / "cut.png")
+
+
+def test_what_has_no_header_is_named(tmp_path: Path) -> None:
+    (tmp_path / "text.png").write_text("no picture")
+    for name, said in (("text.png", "not a readable image"), ("none.png", "no such file"), (".", "a folder")):
+        with pytest.raises(GeneralistError, match=said):
+            read_header(tmp_path / name)
 
 
 def test_damaged_exif_does_not_hide_sound_pixels() -> None:
