@@ -9,6 +9,7 @@ from typing import Literal
 import typer
 
 from generalist.cli import options as o
+from generalist.cli.data import data
 
 app = typer.Typer(
     name="generalist",
@@ -134,6 +135,7 @@ def _make(spec: Command) -> Callable[..., None]:
 
 for _name, _spec in COMMANDS.items():
     app.command(_name, help=_spec.help, epilog=f"Example: {_spec.example}")(_make(_spec))
+app.add_typer(data, name="data")
 
 
 @app.command("info", help="Show versions, the device, the checkpoint and its vocabulary.")

@@ -32,19 +32,19 @@ def print_answer(answer: Answer, saved: Sequence[Path], heading: str | None) -> 
     # Rendered first and printed plainly: rich would write straight past a progress bar that is on the screen.
     with console.capture() as rendered:
         if heading is not None:
-            console.print(_printable(heading), style="bold")
-        console.print(_printable(answer.text) or "(no text)")
+            console.print(printable(heading), style="bold")
+        console.print(printable(answer.text) or "(no text)")
         if answer.outputs:
             console.print(_table(answer), soft_wrap=False)
         for path in saved:
-            console.print(_printable(f"saved {path}"))
+            console.print(printable(f"saved {path}"))
     print(rendered.get(), end="")
 
 
 def _table(answer: Answer) -> Table:
     table = Table("", "what", "label", "score", "where (pixels)", box=None, header_style="dim", pad_edge=False)
     for entry in answer.to_visual():
-        table.add_row(*(Text(_printable(cell), overflow="fold") for cell in _row(entry)))
+        table.add_row(*(Text(printable(cell), overflow="fold") for cell in _row(entry)))
     return table
 
 
@@ -114,6 +114,6 @@ def _where(entry: dict[str, Any]) -> str:
     return f"{place} ({entry['area']} pixels)" if entry["type"] == "mask" else place
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """``text`` without characters that would steer the terminal."""
     return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
