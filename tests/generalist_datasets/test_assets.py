@@ -9,14 +9,6 @@ import pytest
 
 from generalist.types import GeneralistError
 from generalist_datasets import assets
-from generalist_datasets.concepts import CATEGORIES, RENAMED, concept_names
-
-
-def test_names_are_unique_and_enough() -> None:
-    names = concept_names()
-    assert len(names) == len(set(names)) >= 300
-    assert all(name == name.strip() and "\n" not in name and "  " not in name for name in names)
-    assert set(RENAMED) <= {name for block in CATEGORIES.values() for name in block}
 
 
 def test_a_missing_client_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,3 +37,18 @@ def test_what_was_fetched_is_not_fetched_again(tmp_path: Path, monkeypatch: pyte
     folder = tmp_path / "packages" / "mate-backgrounds"
     folder.mkdir(parents=True)
     assert assets.fetch("mate-backgrounds") == folder
+
+
+def test_two_processes_may_fetch_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "packages" / "emoji-names-0.9.0"
+
+    def slow_client(package: assets.Package, download: Path, unpacked: Path) -> None:
+        (unpacked / "ours").touch()
+        target.mkdir()
+        (target / "theirs").touch()  # the other process is done first
+
+    monkeypatch.setenv("GENERALIST_CACHE", str(tmp_path))
+    monkeypatch.setitem(assets._CLIENTS, "npm", slow_client)
+    assert assets.fetch("emoji-names") == target
+    assert [path.name for path in target.iterdir()] == ["theirs"]
+    assert list(target.parent.iterdir()) == [target]

@@ -1,11 +1,10 @@
 """The sample pictures of the repository, composed without photographs so that anyone may use them.
 
-python -m generalist_datasets.samples datasets/samples
+python -m generalist_datasets.world.sample_pictures datasets/samples
 """
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from pathlib import Path
 
@@ -13,7 +12,10 @@ import numpy as np
 from PIL import Image
 
 from generalist.types import GeneralistError
-from generalist_datasets.scenes import Assets, compose
+from generalist_datasets.world.compose import Assets, compose
+from generalist_datasets.world.concepts import CONCEPTS, NUMBER
+from generalist_datasets.world.layout import Menu
+from generalist_datasets.world.sprites import load_sprites
 
 SAMPLES: dict[str, tuple[tuple[str, ...], int]] = {
     "orchard": (("red apple", "ladder", "tree", "basket", "butterfly"), 2),
@@ -26,11 +28,12 @@ SAMPLES: dict[str, tuple[tuple[str, ...], int]] = {
 
 def write_samples(folder: Path, width: int = 640, height: int = 480) -> None:
     """Write every sample as a PNG into ``folder``."""
-    assets = dataclasses.replace(Assets.load("train", sprite_pixels=256), photos=())
+    assets = Assets(concepts=CONCEPTS, sprites={"fluent": load_sprites("fluent", 256)})
+    menu = Menu(concepts=tuple(range(len(CONCEPTS))), styles=("fluent",))
     folder.mkdir(parents=True, exist_ok=True)
     for name, (things, seed) in SAMPLES.items():
-        concepts = [assets.names.index(thing) for thing in things]
-        scene = compose(np.random.default_rng(seed), assets, width=width, height=height, concepts=concepts)
+        concepts = [NUMBER[thing] for thing in things]
+        scene = compose(np.random.default_rng(seed), assets, menu, width=width, height=height, concepts=concepts)
         Image.fromarray(scene.image).save(folder / f"{name}.png")
 
 

@@ -1,0 +1,1 @@
+"""The composed world: scenes of named things with exact answers."""
