@@ -9,19 +9,24 @@ from generalist.decoders import DepthCodec, MaskCodec
 from generalist.tokens import Vocabulary
 from generalist.training.packing import NOTHING, Batch, Packer, collate
 from generalist.training.recipe import BATCHES_A_CHUNK, Recipe
-from generalist_datasets.questions import Questioner, ask_about
-from generalist_datasets.scenes import Assets, compose
+from generalist_datasets.world.ask import Questioner, ask_about
+from generalist_datasets.world.compose import Assets, compose
+from generalist_datasets.world.layout import Menu
 
 _BOXES_ONLY = 0.12
-"""The share of a run that asks for boxes alone."""
+"""The share of a run from nothing that asks for boxes alone."""
 
 
 class SceneBatches(torch.utils.data.Dataset[list[Batch]]):
-    """Chunk number -> its batches; the same for the same seed, however many workers compose them."""
+    """Chunk number -> its batches; the same for the same seed, however many workers compose them.
 
-    def __init__(self, recipe: Recipe, assets: Assets, packer: Packer) -> None:
-        self.recipe, self.assets, self.packer = recipe, assets, packer
-        self.questioner = Questioner(names=assets.names)
+    ``side``: of the square scenes, in pixels.
+    """
+
+    def __init__(self, recipe: Recipe, assets: Assets, menu: Menu, packer: Packer, side: int) -> None:
+        self.recipe, self.assets, self.menu, self.packer, self.side = recipe, assets, menu, packer, side
+        # What is held out may not be named either, not even as absent.
+        self.questioner = Questioner(concepts=assets.concepts, absent=menu.concepts, pairs=menu.pairs)
 
     def __len__(self) -> int:
         return self.recipe.chunks
@@ -29,11 +34,11 @@ class SceneBatches(torch.utils.data.Dataset[list[Batch]]):
     def __getitem__(self, chunk: int) -> list[Batch]:
         torch.set_num_threads(1)
         size = self.recipe.batch_size
-        boxes_only = chunk < _BOXES_ONLY * self.recipe.chunks
+        boxes_only = not self.recipe.start and chunk < _BOXES_ONLY * self.recipe.chunks
         examples = []
         for k in range(size * BATCHES_A_CHUNK):
             rng = np.random.default_rng([self.recipe.seed, chunk, k])
-            scene = compose(rng, self.assets)
+            scene = compose(rng, self.assets, self.menu, width=self.side, height=self.side)
             questions = ask_about(rng, self.questioner, scene, boxes_only=boxes_only)
             examples.append(self.packer.pack(rng, scene, questions))
         examples.sort(key=lambda e: len(e.ids))
@@ -54,7 +59,7 @@ class CodeFiller(torch.nn.Module):
     def forward(self, batch: Batch) -> torch.Tensor:
         """Fills ``batch["ids"]`` in place; returns soft mask targets [B, K, mask_length, mask_codes]."""
         sizes = self.vocab.sizes
-        there = batch["concepts"] != NOTHING
+        there = batch["cropped"]
         crops = batch["crops"][there]
         shape = (*there.shape, sizes.mask_length)
         codes = torch.zeros(shape, dtype=torch.long, device=there.device)

@@ -2,9 +2,8 @@
 
     python -m generalist.training.codec_data FOLDER
 
-``train.npz``: crops and depths of scenes, without the crops of every tenth concept. ``more.npz``: crops of scenes
-of other pictographs, so that the mask codec sees more shapes. ``unseen.npz``: crops of the concepts left out of
-both. ``test.npz``: depths of scenes on backgrounds kept for testing. The formats are those of
+``train.npz``: crops and depths of scenes, without the crops of every tenth concept. ``unseen.npz``: crops of the
+concepts left out. ``test.npz``: depths of scenes on backgrounds kept for testing. The formats are those of
 :mod:`generalist.training.codecs`.
 """
 
@@ -21,17 +20,28 @@ from rich.progress import track
 from generalist.decoders.crops import mask_to_payload
 from generalist.training.packing import normalised_depth
 from generalist.training.script import run
-from generalist_datasets.scenes import Assets, Scene, compose
-from generalist_datasets.sprites import load_sprite, other_sprite_files
+from generalist_datasets.world.backgrounds import PhotoSplit
+from generalist_datasets.world.compose import Assets, compose
+from generalist_datasets.world.layout import Menu
+from generalist_datasets.world.scene import Scene
+from generalist_datasets.world.splits import get_split
 
+_SIDE = 192
 HELD_OUT = range(3, 10_000, 10)
 """Concept numbers whose shapes no codec is fitted on."""
 
 
-def scenes(assets: Assets, seed: int, count: int) -> Iterator[Scene]:
-    """``count`` scenes, the same for the same seed."""
+def scenes(assets: Assets, menu: Menu, seed: int, count: int) -> Iterator[Scene]:
+    """``count`` square scenes, the same for the same seed."""
     for number in track(range(count), description="composing"):
-        yield compose(np.random.default_rng([seed, number]), assets)
+        yield compose(np.random.default_rng([seed, number]), assets, menu, width=_SIDE, height=_SIDE)
+
+
+def training_scenes(photos: PhotoSplit, seed: int, count: int) -> list[Scene]:
+    """Scenes of what is trained on, before photographs of a split."""
+    split = get_split("train")
+    assets = Assets.load(split.styles, photos)
+    return list(scenes(assets, split.menu(assets), seed, count))
 
 
 def crops_by_concept(made: list[Scene]) -> tuple[np.ndarray, np.ndarray]:
@@ -44,8 +54,9 @@ def crops_by_concept(made: list[Scene]) -> tuple[np.ndarray, np.ndarray]:
 
 def depths(made: list[Scene]) -> tuple[np.ndarray, np.ndarray]:
     """Normalised log depth float16 [N, 96, 96] in 0-1, and nearest and farthest metres float32 [N, 2]."""
-    maps = np.array([normalised_depth(s.depth) for s in made], np.float16)
-    return maps, np.array([(s.depth.min(), s.depth.max()) for s in made], np.float32)
+    known = [s.depth for s in made if s.depth is not None]
+    maps = np.array([normalised_depth(depth) for depth in known], np.float16)
+    return maps, np.array([(depth.min(), depth.max()) for depth in known], np.float32)
 
 
 def main(
@@ -54,16 +65,13 @@ def main(
 ) -> None:
     """Compose the data that the codecs are fitted on and measured with (a few minutes)."""
     folder.mkdir(parents=True, exist_ok=True)
-    made = list(scenes(Assets.load("train"), 100, count))
+    made = training_scenes("train", 100, count)
     crops, concepts = crops_by_concept(made)
     unseen = np.isin(concepts, HELD_OUT)
     maps, ranges = depths(made)
     np.savez(folder / "train.npz", crops=crops[~unseen], depths=maps, ranges=ranges)
     np.savez(folder / "unseen.npz", crops=crops[unseen])
-    sprites = tuple(load_sprite(path, 112) for path in other_sprite_files())
-    others = Assets(names=tuple(map(str, range(len(sprites)))), sprites=sprites, photos=())
-    np.savez(folder / "more.npz", crops=crops_by_concept(list(scenes(others, 77, count * 3 // 2)))[0])
-    maps, ranges = depths(list(scenes(Assets.load("test"), 200, count // 9)))
+    maps, ranges = depths(training_scenes("test", 200, count // 9))
     np.savez(folder / "test.npz", depths=maps, ranges=ranges)
 
 

@@ -83,7 +83,9 @@ def patch_losses(
     mask = -(mask_targets[image[sample], thing[sample]] * functional.log_softmax(codes, dim=2)).sum(2).mean()
 
     depth = functional.adaptive_avg_pool2d(batch["depth"][:, None], side).flatten(1)
-    depth_loss = (trainee.depth_head(patches).squeeze(-1).float().sigmoid() - depth).abs().mean()
+    known = ~depth.isnan()
+    error = (trainee.depth_head(patches).squeeze(-1).float().sigmoid() - depth.nan_to_num()).abs()
+    depth_loss = (error * known).sum() / known.sum().clamp_min(1)
     return {
         "patch_name": name,
         "patch_box": box,

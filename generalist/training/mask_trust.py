@@ -26,7 +26,8 @@ from generalist.decoders.mask_codec import SIDE
 from generalist.pipeline import Generalist
 from generalist.training.script import run
 from generalist.types import ChatRequest, Message, Sampling
-from generalist_datasets.scenes import Assets, Scene, compose
+from generalist_datasets.world.dataset import World
+from generalist_datasets.world.scene import Scene
 
 _SEED = 555
 _BATCH = 24
@@ -52,14 +53,14 @@ def what_the_box_shows(mask: np.ndarray, xyxy: tuple[float, float, float, float]
     return mask[np.ix_(rows, columns)]
 
 
-def answers(model: Generalist, assets: Assets, count: int) -> tuple[Tensor, Tensor]:
-    """Codes that ``model`` writes for things of ``count`` training scenes, and what its boxes really show."""
-    scenes = [compose(np.random.default_rng([_SEED, k]), assets) for k in range(count)]
+def answers(model: Generalist, world: World) -> tuple[Tensor, Tensor]:
+    """Codes that ``model`` writes for things of training scenes, and what its boxes really show."""
+    scenes = [world[k].scene for k in range(len(world))]
     asked = [(scene, thing) for scene in scenes for thing in _unique(scene)[:1]]
     codes, crops = [], []
     for start in track(range(0, len(asked), _BATCH), description="asking"):
         batch = asked[start : start + _BATCH]
-        requests = [_request(scene, assets.names[scene.things[thing].concept]) for scene, thing in batch]
+        requests = [_request(scene, world.assets.concepts[scene.things[t].concept].name) for scene, t in batch]
         for answer, (scene, thing) in zip(model.answer(requests), batch, strict=True):
             refs = [ref for phrase in answer.reply.phrases if phrase.unit for ref in phrase.unit.refs]
             shown = what_the_box_shows(scene.mask(thing), answer.masks[0].xyxy) if refs else np.zeros(1, bool)
@@ -87,7 +88,7 @@ def main(
     model = Generalist.from_pretrained(checkpoint)
     decoder = model.decoders["mask"]
     assert isinstance(decoder, MaskDecoder)
-    codes, crops = answers(model, Assets.load("train"), scenes)
+    codes, crops = answers(model, World("train", seed=_SEED, size=(192, 192), count=scenes))
     decoder.codec.trust.copy_(fit_trust(decoder.codec, codes, crops))
     decoder.codec.save(checkpoint / FILE)
     print(f"{checkpoint / FILE}: trust {[round(v, 2) for v in decoder.codec.trust.tolist()]} from {len(codes)} masks")

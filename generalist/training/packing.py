@@ -8,12 +8,14 @@ Layout of a packed sequence::
 Every segment sees segment 0 and itself, causally, at the positions it would have alone; so packing
 changes no prediction and the image is read once.
 
-Shapes: B images, L positions, K = MAX_THINGS, T things in the batch, n image tokens, S = image side.
+A *region* is what a mask can be of: thing k of the scene is region k, surface s is region MAX_THINGS + s.
+
+Shapes: B images, L positions, K regions, n image tokens, S = image side.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 import cv2
@@ -27,10 +29,12 @@ from generalist.decoders.depth import range_value
 from generalist.prompt import question_ids
 from generalist.reply import encode
 from generalist.tokens import ASSISTANT, BOS, USER, Vocabulary
-from generalist.types import Phrase, Ref, Reply, Unit, VisualPrompt
-from generalist_datasets.questions import Drawn, Question, Target
-from generalist_datasets.scenes import MAX_THINGS, Scene
+from generalist.types import Phrase, Ref, Reply, Unit
+from generalist_datasets.world.drawing import draw_prompt, inner_point
+from generalist_datasets.world.question import Drawn, Question, Target, answer_text
+from generalist_datasets.world.scene import MAX_THINGS, SURFACES, Scene
 
+REGIONS = MAX_THINGS + len(SURFACES)
 _PATCH_SHARE = 0.35
 
 NOTHING = -1
@@ -41,10 +45,11 @@ class Example:
     """One image and its packed questions; what only a codec knows is filled in by :func:`collate`'s caller.
 
     Per position: ``ids``, ``segments``, ``positions``; ``weights`` of predicting this token from the
-    one before; ``locs`` the exact coordinate of a location token (NaN elsewhere); ``things`` the thing
+    one before; ``locs`` the exact coordinate of a location token (NaN elsewhere); ``things`` the region
     that the token speaks of; ``mask_code`` / ``depth_code`` which code of the mask / depth it is
     (-1 elsewhere). Per image: ``image`` uint8 [S, S, 3], ``patches`` the thing of every patch [n],
-    ``concepts`` [K], ``boxes`` [K, 4], ``crops`` bool [K, 64, 64], ``depth`` normalised [96, 96].
+    ``concepts`` [K] (-1 for none and for surfaces), ``boxes`` [K, 4], ``crops`` bool [K, 64, 64] of the
+    regions that are ``cropped`` bool [K], ``depth`` normalised [96, 96], NaN where it is not known.
     """
 
     ids: np.ndarray
@@ -60,6 +65,7 @@ class Example:
     concepts: np.ndarray
     boxes: np.ndarray
     crops: np.ndarray
+    cropped: np.ndarray
     depth: np.ndarray
 
 
@@ -86,19 +92,32 @@ class Weights:
 class Packer:
     """Packs scenes and questions for a vocabulary and a grid of image tokens."""
 
-    def __init__(self, vocab: Vocabulary, grid: int, weights: Weights | None = None) -> None:
+    def __init__(
+        self, vocab: Vocabulary, grid: int, weights: Weights | None = None, *, longest: int | None = None
+    ) -> None:
         self.vocab = vocab
         self.grid = grid
         self.weights = weights or Weights()
+        self.longest = longest
         self.prefix = [vocab.structure[BOS], vocab.structure[USER], *[vocab.image] * grid**2]
 
     def pack(self, rng: np.random.Generator, scene: Scene, questions: Sequence[Question]) -> Example:
-        """One example; ``scene`` is square."""
+        """One example; ``scene`` is square, and every question is about it alone.
+
+        A question that would make the sequence longer than ``longest`` positions is left out.
+        """
         rows = [self._prefix_row()]
-        for number, question in enumerate(questions, start=1):
-            rows.append(self._segment(rng, scene, question, number))
+        length = len(self.prefix)
+        for question in questions:
+            row = self._segment(rng, scene, question, len(rows))
+            if self.longest is None or length + len(row["ids"]) <= self.longest:
+                rows.append(row)
+                length += len(row["ids"])
         columns = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
-        return Example(**columns, **self._scene_arrays(scene))
+        surfaces = {
+            piece.surface for q in questions for piece in q.answer if isinstance(piece, Target) and piece.surface
+        }
+        return Example(**columns, **self._scene_arrays(scene, surfaces))
 
     def _prefix_row(self) -> dict[str, np.ndarray]:
         return _columns(self.prefix, segment=0, first=0)
@@ -106,40 +125,55 @@ class Packer:
     def _segment(
         self, rng: np.random.Generator, scene: Scene, question: Question, number: int
     ) -> dict[str, np.ndarray]:
-        drawn = [draw_prompt(rng, scene, d) for d in question.drawn]
-        no_codes = (0,) * self.vocab.sizes.mask_length
-        asked = question_ids(
-            question.text, drawn, self.vocab, lambda d: (mask_to_payload(np.asarray(d.bitmap))[0], no_codes)
-        )
-        asked.append(self.vocab.structure[ASSISTANT])
+        """The turns of one conversation; only its last answer is learnt."""
+        structure = self.vocab.structure
+        asked: list[int] = []
+        mask_prompts: list[int] = []
+        for turn in question.history:
+            asked += self._asked(rng, scene, turn.text, turn.drawn, mask_prompts)
+            # As at inference, an earlier answer is the words that the user has seen.
+            asked += [structure[ASSISTANT], *self.vocab.encode_text(answer_text(turn.answer)), self.vocab.eos]
+            asked.append(structure[USER])
+        asked += self._asked(rng, scene, question.text, question.drawn, mask_prompts)
+        asked.append(structure[ASSISTANT])
         reply, order = self._reply(scene, question)
         answer = [*encode(reply, self.vocab), self.vocab.eos]
         row = _columns([*asked, *answer], segment=number, first=len(self.prefix))
         row["weights"][len(asked) :] = self.weights.text
         self._mark_answer(row, scene, len(asked), order)
-        for d in question.drawn:
-            if d.kind == "mask":
-                codes = np.flatnonzero(_within(row["ids"][: len(asked)], self.vocab.mask))
-                row["mask_code"][codes], row["things"][codes] = np.arange(len(codes)), d.thing
+        codes = np.flatnonzero(_within(row["ids"][: len(asked)], self.vocab.mask))
+        for place, thing in zip(codes.reshape(-1, self.vocab.sizes.mask_length), mask_prompts, strict=True):
+            row["mask_code"][place], row["things"][place] = np.arange(len(place)), thing
         return row
 
+    def _asked(
+        self, rng: np.random.Generator, scene: Scene, text: str, drawn: Sequence[Drawn], mask_prompts: list[int]
+    ) -> list[int]:
+        """Token ids of a question; the things that are shown by a mask are added to ``mask_prompts``."""
+        no_codes = (0,) * self.vocab.sizes.mask_length
+        mask_prompts += [d.thing for d in drawn if d.kind == "mask"]
+        prompts = [draw_prompt(rng, scene, d) for d in drawn]
+        return question_ids(text, prompts, self.vocab, lambda d: (mask_to_payload(np.asarray(d.bitmap))[0], no_codes))
+
     def _reply(self, scene: Scene, question: Question) -> tuple[Reply, list[tuple[Target, int]]]:
-        """The reply, with zero for every code, and (target, thing) of every ref in the order written."""
+        """The reply, with zero for every code, and (target, region) of every ref in the order written."""
         text, phrases, order = "", [], []
         for piece in question.answer:
             if isinstance(piece, str):
                 text += piece
                 continue
-            things = piece.things or (NOTHING,)
-            refs = tuple(Ref(index=k, codes=self._codes(scene, piece, t)) for k, t in enumerate(things))
+            regions = piece.things or (MAX_THINGS + SURFACES.index(piece.surface) if piece.surface else NOTHING,)
+            refs = tuple(Ref(index=k, codes=self._codes(scene, piece, r)) for k, r in enumerate(regions))
             span = (len(text), len(text) + len(piece.label))
             phrases.append(Phrase(text=piece.label, span=span, unit=Unit(kind=piece.kind, refs=refs)))
             text += piece.label
-            order += [(piece, thing) for thing in things]
+            order += [(piece, region) for region in regions]
         return Reply(text=text, phrases=tuple(phrases)), order
 
-    def _codes(self, scene: Scene, target: Target, thing: int) -> tuple[int, ...]:
-        locs = tuple(self.vocab.loc_bin(v) for v in coordinates(scene, target, thing))
+    def _codes(self, scene: Scene, target: Target, region: int) -> tuple[int, ...]:
+        if target.kind == "doc":
+            return tuple(self.vocab.encode_text(target.document))
+        locs = tuple(self.vocab.loc_bin(v) for v in coordinates(scene, target, region))
         sizes = self.vocab.sizes
         behind = {"mask": sizes.mask_length, "depth": sizes.depth_grid**2}.get(target.kind, 0)
         return locs + (0,) * behind
@@ -155,7 +189,8 @@ class Packer:
         for ref, stop, (target, thing) in zip(refs, stops, order, strict=True):
             inside = np.arange(ref + 1, stop)
             locs = inside[_within(ids[inside], self.vocab.loc)]
-            row["locs"][locs] = coordinates(scene, target, thing)
+            if len(locs):
+                row["locs"][locs] = coordinates(scene, target, thing)
             row["weights"][locs] = self.weights.loc
             row["things"][locs] = thing
             for name, block in (("mask_code", self.vocab.mask), ("depth_code", self.vocab.depth)):
@@ -170,20 +205,27 @@ class Packer:
             )
             last_phrase = int(inside[-1])
 
-    def _scene_arrays(self, scene: Scene) -> dict[str, np.ndarray]:
-        concepts = np.full(MAX_THINGS, NOTHING, np.int64)
-        boxes = np.zeros((MAX_THINGS, 4), np.float32)
-        crops = np.zeros((MAX_THINGS, CROP_SIDE, CROP_SIDE), bool)
+    def _scene_arrays(self, scene: Scene, surfaces: Set[str]) -> dict[str, np.ndarray]:
+        concepts = np.full(REGIONS, NOTHING, np.int64)
+        boxes = np.zeros((REGIONS, 4), np.float32)
+        crops = np.zeros((REGIONS, CROP_SIDE, CROP_SIDE), bool)
+        cropped = np.zeros(REGIONS, bool)
         for k, thing in enumerate(scene.things):
             concepts[k], boxes[k] = thing.concept, thing.xyxy
-            crops[k] = mask_to_payload(scene.mask(k))[1]
+            crops[k], cropped[k] = mask_to_payload(scene.mask(k))[1], True
+        for k, name in enumerate(SURFACES, start=MAX_THINGS):
+            if name in surfaces:
+                boxes[k], crops[k] = mask_to_payload(scene.surface_mask(name))
+                cropped[k] = True
+        depth = np.full((depth_codec.SIDE, depth_codec.SIDE), np.nan, np.float32)
         return {
             "image": scene.image,
             "patches": patch_things(scene, self.grid),
             "concepts": concepts,
             "boxes": boxes,
             "crops": crops,
-            "depth": normalised_depth(scene.depth),
+            "cropped": cropped,
+            "depth": depth if scene.depth is None else normalised_depth(scene.depth),
         }
 
 
@@ -205,22 +247,16 @@ def _within(ids: np.ndarray, block: range) -> np.ndarray:
     return (ids >= block.start) & (ids < block.stop)
 
 
-def coordinates(scene: Scene, target: Target, thing: int) -> tuple[float, ...]:
+def coordinates(scene: Scene, target: Target, region: int) -> tuple[float, ...]:
     """The exact values of a payload's location tokens, in 0-1."""
     if target.kind == "depth":
-        near, far = float(scene.depth.min()), float(scene.depth.max())
-        return (range_value(near), range_value(far))
+        assert scene.depth is not None  # nobody asks for the depth of a photograph
+        return (range_value(float(scene.depth.min())), range_value(float(scene.depth.max())))
     if target.kind == "point":
-        return inner_point(scene.mask(thing))
-    return scene.things[thing].xyxy
-
-
-def inner_point(mask: np.ndarray) -> tuple[float, float]:
-    """The centre of the largest disc inside a mask: always on the thing, whatever its shape."""
-    padded = np.pad(mask.astype(np.uint8), 1)
-    distance = cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1]
-    y, x = np.unravel_index(int(distance.argmax()), distance.shape)
-    return (float(x) + 0.5) / mask.shape[1], (float(y) + 0.5) / mask.shape[0]
+        return inner_point(scene.mask(region))
+    if target.surface:
+        return mask_to_payload(scene.surface_mask(target.surface))[0]
+    return scene.things[region].xyxy
 
 
 def patch_things(scene: Scene, grid: int) -> np.ndarray:
@@ -240,33 +276,6 @@ def normalised_depth(depth: np.ndarray) -> np.ndarray:
     return resized.astype(np.float32)
 
 
-def draw_prompt(rng: np.random.Generator, scene: Scene, drawn: Drawn) -> VisualPrompt:
-    """What a user would draw on a thing; boxes are a little off, as hands are."""
-    mask = scene.mask(drawn.thing)
-    if drawn.kind == "mask":
-        return VisualPrompt(kind="mask", bitmap=mask)
-    if drawn.kind == "scribble":
-        return VisualPrompt(kind="scribble", bitmap=_scribble(rng, mask))
-    if drawn.kind == "point":
-        rows, columns = np.nonzero(mask)
-        k = int(rng.integers(len(rows)))
-        xy = ((columns[k] + 0.5) / mask.shape[1], (rows[k] + 0.5) / mask.shape[0])
-        return VisualPrompt(kind="point", xy=(float(xy[0]), float(xy[1])))
-    x1, y1, x2, y2 = scene.things[drawn.thing].xyxy
-    jitter = rng.normal(0, 0.03, 4) * (x2 - x1, y2 - y1, x2 - x1, y2 - y1)
-    x1, y1, x2, y2 = np.clip(np.array([x1, y1, x2, y2]) + jitter, 0, 1)
-    return VisualPrompt(kind="box", xyxy=(float(x1), float(y1), float(x2), float(y2)))
-
-
-def _scribble(rng: np.random.Generator, mask: np.ndarray) -> np.ndarray:
-    """A stroke through a few random pixels of a mask."""
-    rows, columns = np.nonzero(mask)
-    picks = rng.integers(len(rows), size=int(rng.integers(2, 5)))
-    stroke = np.zeros(mask.shape, np.uint8)
-    cv2.polylines(stroke, [np.column_stack([columns[picks], rows[picks]]).astype(np.int32)], False, 1, 2)
-    return stroke.astype(bool)
-
-
 Batch = dict[str, torch.Tensor]
 
 
@@ -282,7 +291,7 @@ def collate(examples: Sequence[Example], pad_id: int) -> Batch:
         name: torch.from_numpy(np.stack([_padded(getattr(e, name), length, fill) for e in examples]))
         for name, fill in fills.items()
     }
-    for name in ("image", "patches", "concepts", "boxes", "crops", "depth"):
+    for name in ("image", "patches", "concepts", "boxes", "crops", "cropped", "depth"):
         batch[name] = torch.from_numpy(np.stack([getattr(e, name) for e in examples]))
     return batch
 

@@ -20,6 +20,8 @@ class Recipe:
     warmup_steps: int = 60
     seed: int = 0
     soft_masks: float = 0.1
+    start: str = ""
+    """The checkpoint that is gone on from; from nothing when empty."""
 
     @property
     def chunks(self) -> int:
@@ -40,4 +42,6 @@ def rate_factor(step: int, recipe: Recipe) -> float:
 def location_sigma(step: int, recipe: Recipe) -> float:
     """Spread of location targets in bins: wide at first, so that every bin near the truth is rewarded."""
     first, last = _SIGMA
+    if recipe.start:
+        return last
     return max(last, first - (first - last) * step / (_SIGMA_UNTIL * recipe.steps))

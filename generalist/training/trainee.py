@@ -49,7 +49,11 @@ ALL_ATTENTION_FUNCTIONS.register("generalist_recording", _recording_attention)
 
 
 class Trainee(nn.Module):
-    """Wraps a fresh model for training. ``concept_tokens``: token ids of every concept's name."""
+    """Wraps a model for training.
+
+    ``concept_tokens``: token ids of every concept's name. ``trained``: the model's weights are those of an
+    earlier training and are gone on from; otherwise they get the start that suits learning from nothing.
+    """
 
     loc_waves: torch.Tensor
     name_tokens: torch.Tensor
@@ -60,6 +64,8 @@ class Trainee(nn.Module):
         model: GeneralistForConditionalGeneration,
         vocab: Vocabulary,
         concept_tokens: Sequence[Sequence[int]],
+        *,
+        trained: bool = False,
     ) -> None:
         super().__init__()
         self.model = model
@@ -82,7 +88,26 @@ class Trainee(nn.Module):
         lengths = torch.tensor([0, *(len(ids) for ids in concept_tokens)])
         self.register_buffer("name_tokens", torch.tensor([i for ids in concept_tokens for i in ids]))
         self.register_buffer("name_starts", lengths.cumsum(0)[:-1].clone())
-        self._initialise()
+        if trained:
+            self._unfold()
+        else:
+            self._initialise()
+
+    @torch.no_grad()
+    def _unfold(self) -> None:
+        """The inverse of :meth:`folded_state`, as far as one plain weight tells what it was folded from."""
+        projector = self.model.model.projector.fc1
+        embeddings = self.model.model.language_model.embed_tokens.weight.float() / INPUT_SCALE
+        self.token_embedding.copy_(embeddings)
+        nn.init.zeros_(self.loc_projection.weight)  # its part is in the embeddings already
+        head = self.model.lm_head.weight.float()
+        self.output.weight.copy_(torch.linalg.lstsq(embeddings, head).solution)
+        # The projector began as the identity, so most of the rest is what names have taught it.
+        rest = projector.weight - torch.eye(len(projector.weight))
+        self.name_head.weight.copy_(rest / INJECTION)
+        self.name_head.bias.copy_(projector.bias / INJECTION)
+        nn.init.eye_(projector.weight)
+        nn.init.zeros_(projector.bias)
 
     @torch.no_grad()
     def _initialise(self) -> None:

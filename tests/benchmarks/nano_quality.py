@@ -2,16 +2,17 @@
 
     python tests/benchmarks/nano_quality.py --scenes 300
 
-Scenes are new compositions (their own seeds) on backgrounds kept out of training; the sprites are those of
-training. Everything goes through ``Generalist``: prompts, grammar, parser, decoders. A reply that draws the wrong
-kind of thing, or nothing, counts as a miss.
+Scenes are those of an evaluation set of the world (new compositions on backgrounds kept out of training, unless
+another is named). Everything goes through ``Generalist``: prompts, grammar, parser, decoders. A reply that draws
+the wrong kind of thing, or nothing, counts as a miss.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,36 +24,35 @@ from rich.progress import track
 from generalist import Generalist
 from generalist.answer import Answer
 from generalist.pipeline import resolve_model
-from generalist.training.packing import draw_prompt
 from generalist.types import Box, ChatRequest, Mask, Message, Sampling, VisualPrompt
 from generalist.visual import mask_bitmap
-from generalist_datasets.questions import Drawn, Questioner, plural, with_article
-from generalist_datasets.scenes import Assets, Scene, compose
+from generalist_datasets.world.dataset import World
+from generalist_datasets.world.drawing import draw_prompt
+from generalist_datasets.world.language import plural, with_article
+from generalist_datasets.world.question import Drawn
+from generalist_datasets.world.scene import Scene
+from generalist_datasets.world.splits import SPLITS
 
 TEST_SEED = 2026
+_SIZE = (192, 192)
 _BATCH = 24
 Box4 = tuple[float, float, float, float]
 
 
-def test_scenes(count: int, assets: Assets) -> Iterator[Scene]:
-    """The fixed test scenes; each has at least one thing."""
-    number = found = 0
-    while found < count:
-        scene = compose(np.random.default_rng([TEST_SEED, number]), assets)
-        number += 1
-        if scene.things:
-            found += 1
-            yield scene
+def test_scenes(world: World, count: int) -> list[Scene]:
+    """The first scenes of an evaluation set that show at least one thing."""
+    scenes = (world[number].scene for number in range(len(world)))
+    return list(islice((scene for scene in scenes if scene.things), count))
 
 
 class Bench:
     """Asks many questions in batches and collects numbers by name."""
 
-    def __init__(self, model: Generalist, assets: Assets, scenes: Sequence[Scene]) -> None:
-        self.model, self.names, self.scenes = model, assets.names, scenes
+    def __init__(self, model: Generalist, world: World, scenes: Sequence[Scene]) -> None:
+        self.model, self.scenes = model, scenes
+        self.names = tuple(concept.name for concept in world.assets.concepts)
         self.pictures = [Image.fromarray(scene.image) for scene in scenes]
         self.rng = np.random.default_rng(TEST_SEED)
-        self.questioner = Questioner(names=assets.names)
 
     def ask(
         self, task: str, items: Sequence[tuple[int, str, tuple[VisualPrompt, ...]]], tokens: int = 256
@@ -219,13 +219,15 @@ def counting(bench: Bench) -> dict[str, float]:
 
 
 def depth(bench: Bench) -> dict[str, float]:
-    scenes = range(len(bench.scenes))
+    scenes = [s for s, scene in enumerate(bench.scenes) if scene.depth is not None]
     answers = bench.ask("depth", [(s, "Estimate the depth.", ()) for s in scenes])
-    train = Assets.load("train")
-    mean = np.exp(np.mean([np.log(compose(np.random.default_rng([7, k]), train).depth) for k in range(500)], axis=0))
+    train = World("train", seed=7, size=_SIZE, count=500)
+    maps = [train[k].scene.depth for k in range(len(train))]
+    mean = np.exp(np.mean([np.log(values) for values in maps if values is not None], axis=0))
     close, floor, rmse, abs_rel = [], [], [], []
     for s, answer in zip(scenes, answers, strict=True):
         truth = bench.scenes[s].depth
+        assert truth is not None
         map_ = np.full_like(truth, 1e-3) if answer.depth is None else answer.depth.values
         close.append(_within(map_, truth))
         floor.append(_within(mean, truth))
@@ -287,15 +289,20 @@ PARTS: dict[str, Callable[[Bench], dict[str, float]]] = {
 
 
 def main(
-    scenes: Annotated[int, typer.Option(min=1)] = 300,
+    scenes: Annotated[int, typer.Option(min=1, max=1000)] = 300,
+    split: Annotated[
+        str, typer.Option(help=f"One of {', '.join(n for n, s in SPLITS.items() if s.size)}.")
+    ] = "compositions",
     model: Annotated[str, typer.Option(help="A shipped name or a checkpoint folder.")] = "nano",
     parts: Annotated[str, typer.Option(help="Comma-separated names, or all of them.")] = ",".join(PARTS),
     out: Annotated[Path | None, typer.Option(help="Also write the figures here, as JSON.")] = None,
 ) -> None:
     """Measure a model on composed scenes."""
-    assets = Assets.load("test")
-    bench = Bench(Generalist.from_pretrained(resolve_model(model)), assets, list(test_scenes(scenes, assets)))
-    results: dict[str, Any] = {"scenes": scenes, "concepts": len(assets.names)}
+    world = World(split, size=_SIZE)
+    bench = Bench(Generalist.from_pretrained(resolve_model(model)), world, test_scenes(world, scenes))
+    shown = {thing.concept for scene in bench.scenes for thing in scene.things}
+    results: dict[str, Any] = {"split": split, "scenes": len(bench.scenes), "concepts shown": len(shown)}
+    print(results)
     for part in parts.split(","):
         bench.rng = np.random.default_rng(TEST_SEED)  # a part asks the same, whichever others run
         figures = PARTS[part](bench)

@@ -18,27 +18,31 @@ from generalist.training.packing import (
     Packer,
     block_causal_mask,
     collate,
-    inner_point,
     normalised_depth,
     patch_things,
 )
 from generalist.types import ChatRequest, Message
-from generalist_datasets.questions import Question, Questioner, Target, ask_about
-from generalist_datasets.scenes import Assets, Scene, compose
+from generalist_datasets.world.ask import Questioner, ask_about
+from generalist_datasets.world.compose import Assets, compose
+from generalist_datasets.world.layout import Menu
+from generalist_datasets.world.question import Question, Target, answer_text
+from generalist_datasets.world.scene import Scene
 
 GRID = 12
 
 
 @pytest.fixture(scope="session")
-def scene(assets: Assets) -> Scene:
-    return compose(np.random.default_rng(4), assets, concepts=[0, 1, 2])
+def scene(toy_assets: Assets, toy_menu: Menu) -> Scene:
+    return compose(np.random.default_rng(4), toy_assets, toy_menu, width=192, height=192, concepts=[0, 1, 2])
 
 
 @pytest.fixture(scope="session")
-def questions(assets: Assets, scene: Scene) -> list[Question]:
+def questions(toy_assets: Assets, scene: Scene) -> list[Question]:
     rng = np.random.default_rng(5)
-    asked = [q for _ in range(12) for q in ask_about(rng, Questioner(names=assets.names), scene)]
-    assert {"depth", "segment", "box", "count"} <= {q.task for q in asked}
+    asked = [q for _ in range(30) for q in ask_about(rng, Questioner(concepts=toy_assets.concepts), scene)]
+    assert {"segment", "box", "count", "depth", "semantic", "card", "dialogue", "describe_region"} <= {
+        q.ability for q in asked
+    }
     return asked
 
 
@@ -59,9 +63,14 @@ def test_a_segment_behind_the_image_is_the_prompt_of_inference(
 
     image = Image.fromarray(scene.image)
     for number, question in enumerate(questions, start=1):
-        if question.drawn:
+        if question.drawn or any(turn.drawn for turn in question.history):
             continue
-        request = ChatRequest(messages=(Message(role="user", text=question.text, images=(image,)),))
+        said = [text for turn in question.history for text in (turn.text, answer_text(turn.answer))]
+        messages = [
+            Message(role="assistant" if k % 2 else "user", text=text, images=() if k else (image,))
+            for k, text in enumerate([*said, question.text])
+        ]
+        request = ChatRequest(messages=tuple(messages))
         prompt = list(build(request, vocab).token_ids)
         at = prompt.index(vocab.image)
         expanded = prompt[:at] + [vocab.image] * GRID**2 + prompt[at + 1 :]
@@ -147,14 +156,6 @@ def test_patches_know_what_covers_them(scene: Scene) -> None:
             best = max(range(len(scene.things)), key=lambda k: int((cell == k + 1).sum()))
             covered = (cell == best + 1).mean() >= 0.35
             assert patches[row, column] == (best if covered else NOTHING)
-
-
-def test_a_point_lies_on_its_thing_even_on_a_ring(assets: Assets) -> None:
-    for seed in range(10):
-        made = compose(np.random.default_rng(seed), assets, concepts=[2])
-        for k in range(len(made.things)):
-            x, y = inner_point(made.mask(k))
-            assert made.mask(k)[int(y * 192), int(x * 192)]
 
 
 def test_depth_is_normalised_in_the_logarithm() -> None:

@@ -14,7 +14,10 @@ from generalist.tokens import Vocabulary
 from generalist.training.recipe import Recipe, location_sigma, rate_factor
 from generalist.training.train import Run, normalise
 from generalist.types import GeneralistError
-from generalist_datasets.scenes import Assets
+from generalist_datasets.world.compose import Assets
+from generalist_datasets.world.layout import Menu
+
+World = tuple[Assets, Menu]
 
 TEXT = {
     "model_type": "llama", "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3,
@@ -32,10 +35,15 @@ def codecs(vocab: Vocabulary) -> tuple[MaskCodec, DepthCodec]:
     return masks, DepthCodec(vocab.sizes.depth_grid, vocab.sizes.depth_codes).eval()
 
 
+@pytest.fixture(scope="session")
+def world(toy_assets: Assets, toy_menu: Menu) -> World:
+    return toy_assets, toy_menu
+
+
 def make_run(
     folder: Path,
     vocab: Vocabulary,
-    assets: Assets,
+    world: World,
     codecs: tuple[MaskCodec, DepthCodec],
     recipe: Recipe = RECIPE,
 ) -> Run:
@@ -43,7 +51,9 @@ def make_run(
     model = GeneralistForConditionalGeneration(
         GeneralistConfig.for_vocabulary(vocab, vision_config=VISION, text_config=TEXT)
     )
-    return Run(folder, recipe, model=model, vocab=vocab, assets=assets, masks=codecs[0], depths=codecs[1])
+    return Run(
+        folder, recipe, model=model, vocab=vocab, assets=world[0], menu=world[1], masks=codecs[0], depths=codecs[1]
+    )
 
 
 def weights(run: Run) -> dict[str, torch.Tensor]:
@@ -51,31 +61,31 @@ def weights(run: Run) -> dict[str, torch.Tensor]:
 
 
 def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(
-    tmp_path: Path, vocab: Vocabulary, assets: Assets, codecs: tuple[MaskCodec, DepthCodec]
+    tmp_path: Path, vocab: Vocabulary, world: World, codecs: tuple[MaskCodec, DepthCodec]
 ) -> None:
-    whole = make_run(tmp_path / "whole", vocab, assets, codecs)
+    whole = make_run(tmp_path / "whole", vocab, world, codecs)
     whole.train()
-    first = make_run(tmp_path / "parts", vocab, assets, codecs)
+    first = make_run(tmp_path / "parts", vocab, world, codecs)
     for batch, _ in zip(first._upcoming(), range(5), strict=False):
         first._learn(batch)
         first.step += 1
     first.save_state()
     (tmp_path / "parts" / "state").rename(tmp_path / "parts" / "state.old")  # as a crash while saving leaves it
-    second = make_run(tmp_path / "parts", vocab, assets, codecs)
+    second = make_run(tmp_path / "parts", vocab, world, codecs)
     second.resume()
     assert second.step == 5
     second.train()
     expected, got = weights(whole), weights(second)
     assert expected.keys() == got.keys()
     assert all(torch.equal(expected[name], got[name]) for name in expected)
-    changed = weights(make_run(tmp_path / "fresh", vocab, assets, codecs))
+    changed = weights(make_run(tmp_path / "fresh", vocab, world, codecs))
     assert not torch.equal(changed["token_embedding"], got["token_embedding"])
 
 
 def test_the_exported_model_computes_what_was_trained(
-    tmp_path: Path, vocab: Vocabulary, assets: Assets, codecs: tuple[MaskCodec, DepthCodec]
+    tmp_path: Path, vocab: Vocabulary, world: World, codecs: tuple[MaskCodec, DepthCodec]
 ) -> None:
-    run = make_run(tmp_path / "run", vocab, assets, codecs)
+    run = make_run(tmp_path / "run", vocab, world, codecs)
     run.train()
     batch = run.batches[0][0]
     run.filler(batch)
@@ -101,9 +111,9 @@ def test_the_exported_model_computes_what_was_trained(
     }
 
 
-def test_losses_fall(tmp_path: Path, vocab: Vocabulary, assets: Assets, codecs: tuple[MaskCodec, DepthCodec]) -> None:
+def test_losses_fall(tmp_path: Path, vocab: Vocabulary, world: World, codecs: tuple[MaskCodec, DepthCodec]) -> None:
     run = make_run(
-        tmp_path, vocab, assets, codecs, Recipe(images=4096, batch_size=4, warmup_steps=2, learning_rate=5e-3)
+        tmp_path, vocab, world, codecs, Recipe(images=4096, batch_size=4, warmup_steps=2, learning_rate=5e-3)
     )
     batch = run.batches[run.recipe.chunks - 1][0]
     first = run._learn({k: v.clone() for k, v in batch.items()})
@@ -115,31 +125,31 @@ def test_losses_fall(tmp_path: Path, vocab: Vocabulary, assets: Assets, codecs: 
 
 
 def test_a_folder_belongs_to_one_recipe(
-    tmp_path: Path, vocab: Vocabulary, assets: Assets, codecs: tuple[MaskCodec, DepthCodec]
+    tmp_path: Path, vocab: Vocabulary, world: World, codecs: tuple[MaskCodec, DepthCodec]
 ) -> None:
-    make_run(tmp_path, vocab, assets, codecs)
+    make_run(tmp_path, vocab, world, codecs)
     with pytest.raises(GeneralistError, match=r"another recipe .*seed 0 -> 3"):
-        make_run(tmp_path, vocab, assets, codecs, Recipe(images=32, batch_size=2, warmup_steps=2, seed=3))
+        make_run(tmp_path, vocab, world, codecs, Recipe(images=32, batch_size=2, warmup_steps=2, seed=3))
     assert json.loads((tmp_path / "recipe.json").read_text())["seed"] == 0
 
 
 def test_several_processes_are_refused(
     tmp_path: Path,
     vocab: Vocabulary,
-    assets: Assets,
+    world: World,
     codecs: tuple[MaskCodec, DepthCodec],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("accelerate.Accelerator.num_processes", 2)
     with pytest.raises(GeneralistError, match="started as 2 processes; start one"):
-        make_run(tmp_path / "run", vocab, assets, codecs)
+        make_run(tmp_path / "run", vocab, world, codecs)
     assert not (tmp_path / "run").exists()
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(
-    tmp_path: Path, vocab: Vocabulary, assets: Assets, codecs: tuple[MaskCodec, DepthCodec]
+    tmp_path: Path, vocab: Vocabulary, world: World, codecs: tuple[MaskCodec, DepthCodec]
 ) -> None:
-    run = make_run(tmp_path, vocab, assets, codecs)
+    run = make_run(tmp_path, vocab, world, codecs)
     with torch.no_grad():
         run.trainee.output.weight.fill_(float("nan"))
     with pytest.raises(RuntimeError, match="the loss is nan at step 0"):
