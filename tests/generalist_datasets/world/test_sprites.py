@@ -10,17 +10,13 @@ import numpy as np
 import pytest
 
 from generalist.types import GeneralistError
-from generalist_datasets.assets import PACKAGES, cache_folder
+from generalist_datasets.assets import packaged
 from generalist_datasets.world.concepts import CONCEPTS, NUMBER
 from generalist_datasets.world.scene import Style
 from generalist_datasets.world.sprites import load_sprites
 
 SVG = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 36 36"><rect x="4" y="10" width="20" height="10"
 fill="#ff8000" fill-opacity="0.5"/></svg>"""
-
-
-def packaged(key: str) -> Path:
-    return cache_folder() / "packages" / f"{key}-{PACKAGES[key].version}".rstrip("-")
 
 
 def file_name(pictograph: str, suffix: str) -> str:
