@@ -113,6 +113,16 @@ def test_codes_are_numbered_within_their_payload(vocab: Vocabulary, example: Exa
     assert (example.things[example.mask_code != NOTHING] >= 0).all()
 
 
+def test_what_would_make_a_sequence_too_long_is_left_out(
+    vocab: Vocabulary, scene: Scene, questions: list[Question]
+) -> None:
+    alone = [len(Packer(vocab, GRID).pack(np.random.default_rng(6), scene, [q]).ids) for q in questions]
+    longest = sorted(alone)[len(alone) // 2]
+    packed = Packer(vocab, GRID, longest=longest).pack(np.random.default_rng(6), scene, questions)
+    assert len(packed.ids) <= longest
+    assert packed.segments.max() >= 1 and set(packed.segments) == set(range(packed.segments.max() + 1))
+
+
 def test_packing_changes_no_prediction(tiny_checkpoint: Checkpoint, vocab: Vocabulary) -> None:
     """Logits of packed segments equal those of each segment alone behind the image."""
     model = tiny_checkpoint.model

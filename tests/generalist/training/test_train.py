@@ -13,6 +13,7 @@ from generalist.model import GeneralistConfig, GeneralistForConditionalGeneratio
 from generalist.tokens import Vocabulary
 from generalist.training.recipe import Recipe, location_sigma, rate_factor
 from generalist.training.train import Run, normalise
+from generalist.training.trainee import Trainee
 from generalist.types import GeneralistError
 from generalist_datasets.world.compose import Assets
 from generalist_datasets.world.layout import Menu
@@ -109,6 +110,20 @@ def test_the_exported_model_computes_what_was_trained(
         "mask_codec.safetensors",
         "depth_codec.safetensors",
     }
+
+
+def test_going_on_from_a_checkpoint_begins_with_its_predictions(
+    tmp_path: Path, vocab: Vocabulary, world: World, codecs: tuple[MaskCodec, DepthCodec]
+) -> None:
+    run = make_run(tmp_path / "run", vocab, world, codecs)
+    run.train()
+    run.export(tmp_path / "checkpoint")
+    model = load_checkpoint(tmp_path / "checkpoint").model
+    expected = {name: value.clone() for name, value in model.state_dict().items()}
+    folded = Trainee(model, vocab, [[5], [6, 7]], trained=True).folded_state()
+    assert folded.keys() == expected.keys()
+    for name, value in folded.items():
+        torch.testing.assert_close(value, expected[name], atol=0.02, rtol=0.02)
 
 
 def test_losses_fall(tmp_path: Path, vocab: Vocabulary, world: World, codecs: tuple[MaskCodec, DepthCodec]) -> None:
