@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from generalist.draw import draw_overlay
 from generalist.types import Box, DepthMap, DocHit, GeneralistError, Grounded, Mask, Output, Point, Sample, VisualPrompt
 from generalist.visual import mask_bitmap
-from generalist_datasets.readers import read_samples
+from generalist_datasets.readers import Options, read_samples
 from generalist_datasets.world.masks import to_mask
 
 Group = tuple[Image.Image, Sequence[Sample]]
@@ -30,13 +30,13 @@ _INK, _DIM, _PAPER = (20, 20, 20), (110, 110, 110), (255, 255, 255)
 Line = tuple[str, tuple[int, int, int]]
 
 
-def read_groups(path: Path, count: int, format: str | None = None) -> Iterator[Group]:
+def read_groups(path: Path, count: int, format: str | None = None, options: Options | None = None) -> Iterator[Group]:
     """The first ``count`` pictures of a data set that a reader knows, composed scenes among them.
 
     Raises:
         GeneralistError: there is nothing to show, or what is there cannot be read.
     """
-    return islice(_grouped(read_samples(path, format)), count)
+    return islice(_grouped(read_samples(path, format, options=options)), count)
 
 
 def _grouped(samples: Iterable[Sample]) -> Iterator[Group]:

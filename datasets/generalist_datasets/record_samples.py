@@ -6,6 +6,7 @@ outside the picture or have no pixel.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,13 +22,16 @@ from generalist.tasks import get_task, question
 from generalist.types import Box, DepthMap, Grounded, Mask, Message, Output, Point, Sample
 from generalist_datasets.record_geometry import Picture
 from generalist_datasets.records import Annotation, Record
-from generalist_datasets.world.language import units
+from generalist_datasets.world.language import is_plural, units
 
 SCENE = "scene"
 """The phrase that a depth map belongs to."""
 
 NAMELESS = "object"
 """What an annotation without a class is called."""
+
+_PLURAL = re.compile(r"(?:[b-hj-rtv-z]|ski)s$", re.IGNORECASE)
+"""How a class ends that people have named in the plural: "Platelets", "skis"; not "bus", "glass"."""
 
 
 def to_samples(record: Record, tasks: Collection[str] | None = None) -> Iterator[Sample]:
@@ -159,6 +163,11 @@ def _name(annotation: Annotation) -> str:
     return " ".join(annotation.label.split()) or NAMELESS
 
 
+def _counted(name: str) -> str:
+    """What "how many" is followed by."""
+    return name if _PLURAL.search(name) and not is_plural(name) else units(name)
+
+
 # --- one function a task ------------------------------------------------------------------------------------
 
 
@@ -220,7 +229,7 @@ def _count(source: _Source) -> Iterator[_Draft]:
     crowds = {_name(annotation) for annotation in source.record.annotations if annotation.crowd}
     for name, boxes in source.by_class(source.boxes).items():
         if name not in crowds:
-            yield _Draft(prompt=question("count", units(name)), text=str(len(boxes)))
+            yield _Draft(prompt=question("count", _counted(name)), text=str(len(boxes)))
 
 
 def _chat(source: _Source) -> Iterator[_Draft]:

@@ -7,7 +7,7 @@ error with one line; checking collects them all.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -139,11 +139,14 @@ class Problems:
     """Where readers report.
 
     ``strict``: the first error raises :class:`GeneralistError`. Otherwise all are counted, and up to ``keep``
-    of a kind are kept. ``declared``: the classes that the data set lists, used or not, and where it lists them.
+    of a kind are kept. ``notice`` is called with each. ``declared``: the classes that the data set lists, used or
+    not, and where it lists them.
     """
 
-    def __init__(self, *, strict: bool = True, keep: int = 20) -> None:
-        self.strict, self.keep = strict, keep
+    def __init__(
+        self, *, strict: bool = True, keep: int = 20, notice: Callable[[Problem], object] | None = None
+    ) -> None:
+        self.strict, self.keep, self.notice = strict, keep, notice
         self.counts: dict[tuple[Severity, str], int] = {}
         self.kept: list[Problem] = []
         self.declared: dict[str, Where] = {}
@@ -160,9 +163,16 @@ class Problems:
         """An entry that is used but looks wrong."""
         self._add(Problem(severity="warning", kind=kind, where=where, detail=detail))
 
+    def unreadable(self, file: Path, error: Exception) -> None:
+        """A file that cannot be used at all; ``error`` says why, with or without the file's name before it."""
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split()).removeprefix(f"{file}: ")
+        self.error("unreadable file", Where(file=file), reason[:300] or type(error).__name__)
+
     def _add(self, problem: Problem) -> None:
         if self.strict and problem.severity == "error":
             raise GeneralistError(f"{problem}; `generalist data check` lists everything that is wrong")
+        if self.notice is not None:
+            self.notice(problem)
         key = (problem.severity, problem.kind)
         self.counts[key] = self.counts.get(key, 0) + 1
         if self.counts[key] <= self.keep:

@@ -8,9 +8,12 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from generalist_datasets.readers import Options
 
 data = typer.Typer(help="Make labelled scenes; look at data sets.", no_args_is_help=True, rich_markup_mode="rich")
 
@@ -66,18 +69,24 @@ def _world(
     epilog="Example: generalist data preview scenes --out sheet.png",
 )
 def _preview(
-    path: Annotated[Path, typer.Argument(metavar="DIR", help="Shards of scenes, or a data set in any known format.")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="Shards of scenes, or a data set in any known format.")],
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The picture to write.")] = Path("preview.png"),
     count: Annotated[int, typer.Option("--count", help="How many pictures.")] = 12,
+    format: Annotated[str | None, typer.Option("--format", help="Of PATH; by default found from the contents.")] = None,
+    images: Annotated[
+        Path | None, typer.Option("--images", metavar="DIR", help="Where the pictures are, if they are not beside.")
+    ] = None,
 ) -> None:
-    from generalist.draw import check_savable, save_image
+    from generalist.cli.data_check import preview_target
+    from generalist.draw import save_image
     from generalist.types import GeneralistError
     from generalist_datasets.preview import read_groups, sheet
 
     if not 1 <= count <= 200:
         raise GeneralistError(f"--count is {count}; use 1 to 200")
-    check_savable(out)
-    save_image(sheet(read_groups(path, count)), out)
+    options = _options(images)
+    preview_target(path, options, out, "--out")
+    save_image(sheet(read_groups(path, count, format, options)), out)
     print(f"saved {out}")
 
 
@@ -108,15 +117,12 @@ def _check(
 ) -> None:
     from generalist.cli.data_check import run_check
     from generalist.types import GeneralistError
-    from generalist_datasets.readers import Options
 
-    if images is not None and not os.path.isdir(images):
-        raise GeneralistError(f"--images is {images}, which is no folder; name the folder of the pictures")
     if depth_scale is not None and not 0 < depth_scale < math.inf:
         raise GeneralistError(f"--depth-scale is {depth_scale}; use a number above 0, such as 1000 for millimetres")
     if preview is not None and no_preview:
         raise GeneralistError("--preview and --no-preview exclude each other; use one of them")
-    options = Options(images=images, depth_scale=depth_scale)
+    options = _options(images, depth_scale)
     run_check(path, format, options, as_json=as_json, preview=preview, with_preview=not no_preview)
 
 
@@ -139,12 +145,17 @@ def _convert(
     ] = None,
 ) -> None:
     from generalist.cli.data_convert import run_convert
+
+    run_convert(path, to, out, format, _options(images))
+
+
+def _options(images: Path | None, depth_scale: float | None = None) -> "Options":
     from generalist.types import GeneralistError
     from generalist_datasets.readers import Options
 
     if images is not None and not os.path.isdir(images):
         raise GeneralistError(f"--images is {images}, which is no folder; name the folder of the pictures")
-    run_convert(path, to, out, format, Options(images=images))
+    return Options(images=images, depth_scale=depth_scale)
 
 
 def _size(text: str) -> tuple[int, int]:

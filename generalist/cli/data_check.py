@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,9 +18,9 @@ from rich.text import Text
 from generalist.cli.output import printable
 from generalist.draw import check_savable, save_image
 from generalist.types import GeneralistError, Sample
-from generalist_datasets.check import CorpusReport, Report, check
-from generalist_datasets.check.report import Finding
-from generalist_datasets.preview import sheet
+from generalist_datasets.check import CorpusReport, Report, ScenesReport, check
+from generalist_datasets.check.report import NO_SPLIT, Finding
+from generalist_datasets.preview import Group, read_groups, sheet
 from generalist_datasets.readers import Options
 from generalist_datasets.record_samples import to_samples
 from generalist_datasets.records import Record
@@ -28,6 +28,7 @@ from generalist_datasets.records import Record
 SHOWN = 20
 """Classes and rows of a table that the screen shows; the JSON has them all."""
 
+_USUAL = {"train": 0, "val": 1, "test": 2}  # splits that are shown first, in this order
 _PREVIEWED = 12
 _BAR = 30
 
@@ -36,7 +37,7 @@ def run_check(
     path: Path, format: str | None, options: Options, *, as_json: bool, preview: Path | None, with_preview: bool
 ) -> None:
     """Check, print, draw; exits with 2 when the data cannot be used. Raises :class:`GeneralistError`."""
-    target = _preview_target(path, options, preview) if with_preview else None
+    target = preview_target(path, options, preview) if with_preview else None
     chosen = _Chosen(_PREVIEWED)
     with _progress() as advance:
 
@@ -46,13 +47,18 @@ def run_check(
                 chosen.offer(record)
 
         report = check(path, format, options, on_record=on_record)
-    drawn = _draw(chosen.records, target) if target is not None else None
+    groups = read_groups(path, _PREVIEWED) if isinstance(report, ScenesReport) else _groups(chosen.records)
+    drawn = _draw(groups, target) if target is not None else None
     if as_json:
         print(json.dumps({**report.to_dict(), "preview": None if drawn is None else str(drawn)}))
     else:
         console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
         _print(console, report)
-        _print_notes(console, report, drawn, wanted=with_preview)
+        if drawn is not None:
+            console.print(printable(f"saved {drawn}"))
+        elif with_preview and (reason := _why_none(report, target, preview)):
+            console.print(f"no preview: {reason}")
+        _print_verdict(console, report)
     if not report.usable:
         raise typer.Exit(2)
 
@@ -60,21 +66,29 @@ def run_check(
 # --- the preview ------------------------------------------------------------------------------------------------
 
 
-def _preview_target(path: Path, options: Options, named: Path | None) -> Path | None:
-    """Where the preview goes: never into the folder of the data. None where only the default would."""
+def preview_target(path: Path, options: Options, named: Path | None, option: str = "--preview") -> Path | None:
+    """Where the preview of the data at ``path`` goes: never into their folder. None where only the default would.
+
+    ``option`` is the one that has ``named`` it. Raises :class:`GeneralistError` when nothing can be written there.
+    """
     folder = path if os.path.isdir(path) else path.parent
-    target = named or Path(f"{folder.resolve().name or 'data'}-preview.png")
-    inside = [own for own in (folder, options.images) if own is not None and _is_inside(target, own)]
-    if inside and named is None:
+    target = named or Path(f"{_real(folder).name or 'data'}-preview.png")
+    owned = [folder for folder in (folder if os.path.exists(path) else None, options.images) if folder is not None]
+    inside = any(_is_inside(target, own) for own in owned)
+    if named is None and (inside or not os.access(target.parent, os.W_OK)):
         return None
     if inside:
-        raise GeneralistError(f"{target}: --preview is inside the data, which stays as it is; choose another folder")
+        raise GeneralistError(f"{target}: {option} is inside the data, which stay as they are; choose another folder")
     check_savable(target)
     return target
 
 
 def _is_inside(target: Path, folder: Path) -> bool:
-    return target.resolve().is_relative_to(folder.resolve())
+    return _real(target).is_relative_to(_real(folder))
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))  # which does not mind links to themselves
 
 
 class _Chosen:
@@ -92,13 +106,18 @@ class _Chosen:
             self.records[at] = record
 
 
-def _draw(records: Sequence[Record], target: Path) -> Path | None:
+def _draw(groups: Iterable[Group], target: Path) -> Path | None:
     """Write the preview; None when no picture can be drawn."""
-    groups = [(samples[0].image, samples) for samples in map(_samples, records) if samples]
-    if not groups:
+    try:
+        drawn = sheet(groups)
+    except GeneralistError:  # there is none, or a shard is damaged, which the report says
         return None
-    save_image(sheet(groups), target)
+    save_image(drawn, target)
     return target
+
+
+def _groups(records: Sequence[Record]) -> list[Group]:
+    return [(samples[0].image, samples) for samples in map(_samples, records) if samples]
 
 
 def _samples(record: Record) -> list[Sample]:
@@ -121,10 +140,12 @@ def _progress() -> Iterator[Callable[[], None]]:
 # --- on the screen ----------------------------------------------------------------------------------------------
 
 
-def _print(console: Console, report: Report | CorpusReport) -> None:
+def _print(console: Console, report: Report | CorpusReport | ScenesReport) -> None:
     console.print(printable(f"{report.path}: {report.format} ({report.summary})"), style="bold")
     if isinstance(report, CorpusReport):
         _print_corpus(console, report)
+    elif isinstance(report, ScenesReport):
+        _print_scenes(console, report)
     else:
         _print_images(console, report)
     for finding in report.findings:
@@ -153,8 +174,9 @@ def _print_images(console: Console, report: Report) -> None:
 
 def _by_split(report: Report) -> Table:
     """Images and annotations of every class, a column a split."""
-    splits = list(report.images.by_split)
-    table = _table("", *splits, *(["total"] if len(splits) > 1 else []))
+    splits = sorted(report.images.by_split, key=lambda split: (_USUAL.get(split, len(_USUAL)), split))
+    headings = ["count"] if splits == [NO_SPLIT] else [*splits, *(["total"] if len(splits) > 1 else [])]
+    table = _table("", *headings)
     _add_counts(table, "images", report.images.by_split, splits)
     classes = list(report.annotations.by_class.items())
     for label, counts in classes[:SHOWN]:
@@ -219,8 +241,18 @@ def _print_corpus(console: Console, report: CorpusReport) -> None:
     console.print(f"queries: {report.queries:,}")
     if report.answers:
         console.print(f"answers: {report.answers:,}")
-    splits = ", ".join(f"{printable(split)} {count:,}" for split, count in report.judgements.by_split.items())
-    console.print(f"judgements: {report.judgements.total:,}" + (f" ({splits})" if splits else ""))
+    counts = report.judgements.by_split
+    splits = ", ".join(f"{printable(split)} {count:,}" for split, count in counts.items())
+    console.print(f"judgements: {report.judgements.total:,}" + (f" ({splits})" if set(counts) - {NO_SPLIT} else ""))
+
+
+def _print_scenes(console: Console, report: ScenesReport) -> None:
+    console.print(printable(f"split: {report.split}, seed {report.seed}"))
+    console.print(f"scenes: {report.scenes:,} of {report.count or 0:,}, in {_number(report.shards, 'shard')}")
+    tasks = ", ".join(f"{printable(task)} {count:,}" for task, count in report.questions.items())
+    console.print(f"questions: {sum(report.questions.values()):,}" + (f" ({tasks})" if tasks else ""))
+    if report.digest:
+        console.print(printable(f"digest {report.digest}"))
 
 
 def _print_finding(console: Console, finding: Finding) -> None:
@@ -233,14 +265,24 @@ def _print_finding(console: Console, finding: Finding) -> None:
         console.print(f"  ... and {finding.count - len(finding.examples):,} more")
 
 
-def _print_notes(console: Console, report: Report | CorpusReport, drawn: Path | None, *, wanted: bool) -> None:
-    if drawn is not None:
-        console.print(printable(f"saved {drawn}"))
-    elif wanted and isinstance(report, Report) and report.images.total:
-        console.print("no preview: name a file outside the data with --preview FILE")
+def _why_none(report: Report | CorpusReport | ScenesReport, target: Path | None, named: Path | None) -> str:
+    """Why no preview was written; "" where nobody would expect one."""
+    if isinstance(report, CorpusReport):
+        return "a corpus of text has no pictures" if named else ""
+    if target is None:
+        return "name a file outside the data with --preview FILE"
+    return "there is no picture that can be drawn with its labels" if named or report.usable else ""
+
+
+def _print_verdict(console: Console, report: Report | CorpusReport | ScenesReport) -> None:
     totals = report.to_dict()
     verdict = "usable" if report.usable else "not usable as it is"
-    console.print(f"{verdict}: {totals['errors']:,} errors, {totals['warnings']:,} warnings", style="bold")
+    errors, warnings = _number(totals["errors"], "error"), _number(totals["warnings"], "warning")
+    console.print(f"{verdict}: {errors}, {warnings}", style="bold")
+
+
+def _number(count: int, name: str) -> str:
+    return f"{count:,} {name}{'' if count == 1 else 's'}"
 
 
 def _table(heading: str, *columns: str) -> Table:

@@ -113,6 +113,15 @@ def test_counts_are_given_unless_a_crowd_hides_the_number(photo: Path) -> None:
     assert [s.prompt for s in samples(crowded, "count")] == ["How many cats are there?"]
 
 
+@pytest.mark.parametrize("label, named", [
+    ("Platelets", "Platelets"), ("skis", "skis"), ("bus", "buses"), ("wine glass", "wine glasses"),
+    ("scissors", "pairs of scissors"), ("person", "people"),
+])  # fmt: skip
+def test_a_class_may_be_named_in_the_plural(photo: Path, label: str, named: str) -> None:
+    (sample,) = samples(record(photo, thing(xyxy=THING, label=label)), "count")
+    assert sample.prompt == f"How many {named} are there?"
+
+
 def test_expressions_are_asked_as_they_are_written(photo: Path) -> None:
     ring = (4.0, 2.0, 16.0, 2.0, 16.0, 12.0, 4.0, 12.0)
     made = record(photo, thing(xyxy=THING, segment=(ring,), phrases=("the left one", "red thing")))

@@ -8,7 +8,6 @@ import random
 import numpy as np
 
 from generalist.types import GeneralistError
-from generalist_datasets.check.pictures import reason
 from generalist_datasets.check.report import DepthFacts
 from generalist_datasets.depth import load_depth
 from generalist_datasets.records import DepthFile, Problems, Record, Where
@@ -51,7 +50,7 @@ class DepthMaps:
             try:
                 metres = load_depth(depth)
             except GeneralistError as error:
-                self.problems.error("unreadable file", Where(file=depth.file), reason(error, depth.file))
+                self.problems.unreadable(depth.file, error)
                 continue
             known = metres[np.isfinite(metres)]
             unknown.append(1 - known.size / metres.size)

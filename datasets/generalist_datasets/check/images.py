@@ -39,11 +39,11 @@ class _Inspection:
     """What is kept while the records go by."""
 
     def __init__(self) -> None:
-        self.problems = Problems(strict=False)
+        self.unreferred = Unreferred()
+        self.problems = Problems(strict=False, notice=lambda problem: self.unreferred.know(problem.where.file))
         self.statistics = Statistics()
         self.pictures = Pictures(self.problems)
         self.depths = DepthMaps(self.problems)
-        self.unreferred = Unreferred()
         self.ids: set[bytes] = set()
 
     def add(self, record: Record) -> None:
@@ -56,7 +56,8 @@ class _Inspection:
             for annotation in record.annotations:
                 check_geometry(annotation, size, self.problems)
         if is_empty(record):
-            self.problems.warn("image without annotations", record.where, ", ".join(map(str, record.images)))
+            elsewhere = [str(image) for image in record.images if image != record.where.file]
+            self.problems.warn("image without annotations", record.where, ", ".join(elsewhere))
         key = digest(f"{record.split}\0{record.id}".encode(errors="surrogatepass"))
         if key in self.ids:
             self.problems.warn("duplicate id", record.where, f"{record.id!r} in split {split_name(record.split)}")

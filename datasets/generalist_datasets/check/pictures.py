@@ -15,8 +15,9 @@ from pathlib import Path
 from generalist.images import Header, load_image, oriented_size, read_header
 from generalist.types import GeneralistError
 from generalist_datasets.check.digests import digest, file_digest, path_digest
+from generalist_datasets.check.report import NO_SPLIT
 from generalist_datasets.record_geometry import same_shape
-from generalist_datasets.records import Problems, Record, Where
+from generalist_datasets.records import Problems, Record
 
 DECODED = 1000
 """Pictures of the sample that is decoded whole."""
@@ -67,7 +68,7 @@ class Pictures:
             try:
                 load_image(path)
             except GeneralistError as error:
-                self.problems.error("unreadable file", Where(file=path), reason(error, path))
+                self.problems.unreadable(path, error)
 
     def _header(self, path: Path, record: Record) -> Header | None:
         try:
@@ -80,7 +81,7 @@ class Pictures:
             return header
         except (GeneralistError, OSError) as error:
             if os.path.exists(path):
-                self.problems.error("unreadable file", Where(file=path), reason(error, path))
+                self.problems.unreadable(path, error)
             else:
                 self.problems.error("missing image", record.where, str(path))
             return None
@@ -126,12 +127,7 @@ class Pictures:
 
 def split_name(split: str) -> str:
     """How a report calls a split; many data sets have none."""
-    return split or "(none)"
-
-
-def reason(error: Exception, path: Path) -> str:
-    """What an error says, without the file's name before it."""
-    return " ".join(str(error).split()).removeprefix(f"{path}: ")
+    return split or NO_SPLIT
 
 
 def _compare_sizes(record: Record, header: Header, problems: Problems) -> None:

@@ -8,6 +8,9 @@ from typing import Any
 
 from generalist_datasets.records import Problems, Severity
 
+NO_SPLIT = "(none)"
+"""What stands for a split where there is none."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
@@ -30,7 +33,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """A number and its parts; what has no split counts under "(none)"."""
+    """A number and its parts; what has no split counts under ``NO_SPLIT``."""
 
     total: int
     by_split: Mapping[str, int]
@@ -171,6 +174,36 @@ class CorpusReport:
         return _to_dict(self)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScenesReport:
+    """What was found in a folder of composed scenes.
+
+    ``split``, ``seed``, ``count`` and ``digest`` as its manifest says them; ``scenes`` and ``questions`` (by task)
+    as they were read.
+    """
+
+    path: str
+    format: str
+    summary: str
+    split: str
+    seed: int | None
+    count: int | None
+    digest: str
+    shards: int
+    scenes: int
+    questions: Mapping[str, int]
+    findings: tuple[Finding, ...]
+
+    @property
+    def usable(self) -> bool:
+        """Whether something is there and nothing is in error."""
+        return self.scenes > 0 and not _errors(self.findings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return _to_dict(self)
+
+
 def findings(problems: Problems) -> tuple[Finding, ...]:
     """The problems by kind: errors first, then by their number."""
     order = sorted(problems.counts.items(), key=lambda item: (item[0][0] != "error", -item[1], item[0][1]))
@@ -193,7 +226,7 @@ def _errors(found: tuple[Finding, ...]) -> int:
     return sum(finding.count for finding in found if finding.severity == "error")
 
 
-def _to_dict(report: Report | CorpusReport) -> dict[str, Any]:
+def _to_dict(report: Report | CorpusReport | ScenesReport) -> dict[str, Any]:
     errors = _errors(report.findings)
     warnings = sum(finding.count for finding in report.findings) - errors
     return {**asdict(report), "errors": errors, "warnings": warnings, "usable": report.usable}

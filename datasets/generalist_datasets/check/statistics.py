@@ -22,7 +22,7 @@ class Statistics:
         self.annotations: Counter[str] = Counter()
         self.by_class: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self.parts: Counter[str] = Counter()
-        self.captions = self.turns = self.depth_maps = self.empty = 0
+        self.captions = self.turns = self.empty = 0
         self._coco = [0] * (len(_COCO) + 1)
         self._relative = [0] * len(_RELATIVE)
 
@@ -32,7 +32,6 @@ class Statistics:
         self.images[split] += 1
         self.captions += len(record.captions)
         self.turns += len(record.turns)
-        self.depth_maps += record.depth is not None
         self.empty += is_empty(record)
         for annotation in record.annotations:
             self.annotations[split] += 1

@@ -1,4 +1,4 @@
-"""Pictures that lie beside those of a data set and that no annotation speaks of."""
+"""Pictures that lie beside those of a data set and that neither an annotation nor a problem speaks of."""
 
 from __future__ import annotations
 
@@ -16,18 +16,21 @@ class Unreferred:
 
     def __init__(self) -> None:
         self._known: set[bytes] = set()
-        self._suffixes: defaultdict[str, set[str]] = defaultdict(set)  # folder -> suffixes of its pictures
+        self._suffixes: defaultdict[Path, set[str]] = defaultdict(set)  # folder -> suffixes of its pictures
 
     def note(self, record: Record) -> None:
         """All files of a record."""
         for image in record.images:
-            folder, name = os.path.split(os.path.abspath(image))
-            self._known.add(path_digest(image))
-            self._suffixes[folder].add(os.path.splitext(name)[1].lower())
-        others = {a.segment.file for a in record.annotations if isinstance(a.segment, PixelValues)}
+            self.know(image)
+            self._suffixes[image.parent].add(image.suffix.lower())
+        for file in {a.segment.file for a in record.annotations if isinstance(a.segment, PixelValues)}:
+            self.know(file)
         if record.depth is not None:
-            others.add(record.depth.file)
-        self._known |= {path_digest(file) for file in others}
+            self.know(record.depth.file)
+
+    def know(self, file: Path) -> None:
+        """Something was said of ``file``."""
+        self._known.add(path_digest(file))
 
     def finish(self, problems: Problems) -> None:
         """Warn of every picture in the same folders, of the same types, that was not noted.
@@ -40,11 +43,11 @@ class Unreferred:
             except OSError:
                 continue
             for name in names:
-                path = os.path.join(folder, name)
+                path = folder / name
                 if (
-                    os.path.splitext(name)[1].lower() in suffixes & IMAGE_SUFFIXES
+                    path.suffix.lower() in suffixes & IMAGE_SUFFIXES
                     and not name.startswith(".")
                     and path_digest(path) not in self._known
                     and os.path.isfile(path)
                 ):
-                    problems.warn("picture never referred to", Where(file=Path(path)))
+                    problems.warn("picture never referred to", Where(file=path))

@@ -85,13 +85,16 @@ def new_folder(out: Path, root: Path | None = None) -> Iterator[OutFolder]:
     Raises:
         GeneralistError: there is something at ``out``, or it cannot be written.
     """
-    beside = out.with_name(f".{out.name}.{os.getpid()}")
+    target = out.absolute()  # "." has no name of its own
+    beside = target.parent / f".{target.name}.{os.getpid()}"
     try:
-        if os.path.lexists(out) and (not out.is_dir() or any(out.iterdir())):
+        if os.path.lexists(target) and (not target.is_dir() or any(target.iterdir())):
             raise GeneralistError(f"{out}: there is something already; name a new folder")
+        if target.is_dir() and target.samefile("."):  # replaced, it would no longer be where the user's shell is
+            raise GeneralistError(f"{out}: this is the current folder; name a new one")
         beside.mkdir(parents=True)
         yield OutFolder(beside, root)
-        beside.rename(out)
+        beside.rename(target)
     except OSError as error:
         reason = error.strerror or error
         raise GeneralistError(f"{out}: cannot write this folder ({reason}); name another one") from error

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,9 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco
 
-from generalist.types import GeneralistError
 from generalist_datasets.converters.folder import OutFolder
 from generalist_datasets.records import Annotation, Record, Rle, Where
-from generalist_datasets.world.shards import read_manifest
+from generalist_datasets.world.shards import read_shard, shard_files
 
 _COLUMNS = ("index", "image", "instances", "things", "split")
 _SUFFIXES = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg"}
@@ -26,23 +27,14 @@ def scene_records(shards: Path, folder: OutFolder) -> Iterator[Record]:
     Raises:
         GeneralistError: a shard is damaged.
     """
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    manifest = read_manifest(shards) or {}
-    for path in sorted(shards.glob(f"{manifest.get('split')}-*.parquet")):
-        try:
-            with parquet.ParquetFile(path) as file:
-                for batch in file.iter_batches(batch_size=16, columns=list(_COLUMNS)):
-                    for row in batch.to_pylist():
-                        yield _record(row, path, folder)
-        except (pa.ArrowException, KeyError, TypeError, SyntaxError) as error:
-            raise GeneralistError(f"{path}: not a whole shard of scenes; delete it and write it again") from error
+    for path in shard_files(shards):
+        for record, picture in read_shard(path, _COLUMNS, partial(_records, path)):
+            suffix = next((suffix for start, suffix in _SUFFIXES.items() if picture.startswith(start)), ".png")
+            yield replace(record, images=(folder.save_bytes(f"{record.id}{suffix}", picture),))
 
 
-def _record(row: Mapping[str, Any], shard: Path, folder: OutFolder) -> Record:
-    id, data = f"{row['split']}-{row['index']:08d}", row["image"]["bytes"]
-    suffix = next((suffix for start, suffix in _SUFFIXES.items() if data.startswith(start)), ".png")
+def _records(shard: Path, row: Mapping[str, Any]) -> Iterator[tuple[Record, bytes]]:
+    """The record of a row, without its picture, and the file of that."""
     where = Where(file=shard, entry=f"scene {row['index']}")
     with Image.open(io.BytesIO(row["instances"]["bytes"]), formats=["PNG"]) as picture:
         instances = np.asarray(picture)  # uint8 [H, W], k is things[k - 1]
@@ -59,11 +51,12 @@ def _record(row: Mapping[str, Any], shard: Path, folder: OutFolder) -> Record:
                 segment=Rle(size=(height, width), counts=rle["counts"].decode("ascii")),
             )
         )
-    return Record(
-        id=id,
-        images=(folder.save_bytes(f"{id}{suffix}", data),),
+    record = Record(
+        id=f"{row['split']}-{row['index']:08d}",
+        images=(),
         where=where,
         split=row["split"],
         size=(width, height),
         annotations=tuple(annotations),
     )
+    yield record, row["image"]["bytes"]

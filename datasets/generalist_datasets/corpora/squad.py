@@ -96,7 +96,7 @@ def _paragraphs(file: Path, problems: Problems) -> Iterator[_Paragraph]:
     except Defect as defect:
         problems.error(defect.kind, Where(file=file), f"{defect}; nothing behind it is read")
     except OSError as error:
-        problems.error("unreadable file", Where(file=file), error.strerror or str(error))
+        problems.unreadable(file, error)
 
 
 def _of_article(article: JsonObject, id: str, where: Where, problems: Problems) -> Iterator[_Paragraph]:

@@ -152,7 +152,7 @@ def _elements(file: Path, tag: str, problems: Problems) -> Iterator[tuple[Where,
                     problems.error("element without an end", where, f"nothing for {LONGEST >> 20} MiB")
                     return
     except OSError as error:
-        problems.error("unreadable file", Where(file=file), error.strerror or str(error))
+        problems.unreadable(file, error)
         return
     if start.search(data):
         problems.error("element without an end", Where(file=file, entry=f"{tag} {number + 1}"), f"no </{tag}>")

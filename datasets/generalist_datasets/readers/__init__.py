@@ -115,17 +115,22 @@ def _unknown(path: Path) -> str:
     from generalist_datasets.world.shards import is_shards
 
     if is_shards(path):
-        return "composed scenes, which need no check; `generalist data preview` shows them"
+        return "these are composed scenes, not records; read_samples reads them"
     corpus = detect_corpus(path)
     if corpus is not None:
         return f"this is a corpus of text ({corpus.name}), which has no images"
-    return f"no known format ({_contents(path)}); name one with --format: {', '.join(READERS)}"
+    if not os.path.isdir(path):
+        contents = f"a file {path.suffix or 'without a suffix'}"
+    elif not (contents := _contents(path)):
+        return "the folder is empty; name one with pictures and their labels"
+    return (
+        f"no labels in a known format ({contents}); name it with --format: {', '.join(READERS)}; "
+        "and where the pictures are with --images, if they are elsewhere"
+    )
 
 
 def _contents(path: Path) -> str:
-    """What is in a folder, in a few words."""
-    if not os.path.isdir(path):
-        return f"a file {path.suffix or 'without a suffix'}"
+    """What is in a folder, in a few words; "" for nothing."""
     kinds: Counter[str] = Counter()
     folders: list[str] = []
     try:
@@ -140,7 +145,7 @@ def _contents(path: Path) -> str:
     parts = [f"{count:,} {kind}" for kind, count in kinds.most_common(4)]
     if folders:
         parts.append(f"folders {', '.join(sorted(folders)[:6])}{', ...' if len(folders) > 6 else ''}")
-    return f"it holds {'; '.join(parts)}" if parts else "the folder is empty"
+    return f"it holds {'; '.join(parts)}" if parts else ""
 
 
 def _short(path: Path) -> str:

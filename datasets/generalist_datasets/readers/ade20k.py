@@ -46,7 +46,7 @@ def read(path: Path, problems: Problems, options: Options) -> Iterator[Record]:
         try:
             picture = load_label_picture(pair.label)
         except GeneralistError as error:
-            problems.error("unreadable file", Where(file=pair.label), str(error))
+            problems.unreadable(pair.label, error)
             continue
         scene = scenes.get(pair.image.stem)
         yield Record(

@@ -146,7 +146,7 @@ def index_file(path: Path, problems: Problems) -> CocoFile | None:
         problems.error(bad.kind, Where(file=path), str(bad))
         return None
     except OSError as error:
-        problems.error("unreadable file", Where(file=path), error.strerror or str(error))
+        problems.unreadable(path, error)
         return None
     if "images" not in seen:
         problems.error("missing field", Where(file=path), 'no images: a COCO file has a list "images"')
@@ -168,5 +168,5 @@ def open_or_report(path: Path, problems: Problems) -> BinaryIO | None:
     try:
         return open_regular(path)
     except OSError as error:
-        problems.error("unreadable file", Where(file=path), error.strerror or str(error))
+        problems.unreadable(path, error)
         return None

@@ -86,7 +86,7 @@ def _floats(file: Path, problems: Problems) -> bool | None:
         try:
             return array_header(file)[1].kind == "f"
         except GeneralistError as error:
-            problems.error("unreadable file", Where(file=file), str(error))
+            problems.unreadable(file, error)
             return None
     try:
         with Image.open(file, formats=("PNG", "TIFF")) as picture:
@@ -114,8 +114,10 @@ def _stem(stem: str) -> str:
 
 
 def _is_kitti(file: Path) -> bool:
-    parts = [part.lower() for part in file.absolute().parts[:-1]]
-    return any(p in ("proj_depth", "image_02", "groundtruth_depth") or "kitti" in p for p in parts)
+    """By the folders of its layouts, or one called kitti; not by what is farther up, which is the user's home."""
+    folders = [part.lower() for part in file.absolute().parts[:-1]]
+    layouts = {"proj_depth", "image_02", "groundtruth_depth"}
+    return not layouts.isdisjoint(folders[-6:]) or any("kitti" in name for name in folders[-3:])
 
 
 def _written_scale(folders: dict[Path, None], problems: Problems) -> float | None:

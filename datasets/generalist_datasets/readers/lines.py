@@ -132,7 +132,7 @@ def _open(file: Path, problems: Problems) -> BinaryIO | None:
     try:
         return open_regular(file)
     except (OSError, ValueError) as error:
-        problems.error("unreadable file", Where(file=file), getattr(error, "strerror", None) or str(error))
+        problems.unreadable(file, error)
         return None
 
 

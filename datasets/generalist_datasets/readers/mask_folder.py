@@ -93,7 +93,7 @@ def _record(
     try:
         picture = load_label_picture(pair.label)
     except GeneralistError as error:
-        problems.error("unreadable file", where, str(error))
+        problems.unreadable(pair.label, error)
         return None
     if binary:
         found = [Annotation(label="object", where=where, segment=PixelValues(file=pair.label, value=255), stuff=True)]

@@ -108,7 +108,7 @@ def _entries(file: Path, problems: Problems) -> Iterator[tuple[Where, JsonObject
     except Defect as bad:
         problems.error(bad.kind, Where(file=file), f"{bad}; nothing behind it is read")
     except OSError as error:
-        problems.error("unreadable file", Where(file=file), error.strerror or str(error))
+        problems.unreadable(file, error)
 
 
 # --- one conversation ---------------------------------------------------------------------------------

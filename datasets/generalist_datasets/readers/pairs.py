@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from generalist.images import IMAGE_SUFFIXES
+from generalist_datasets.readers.json_stream import open_regular
 from generalist_datasets.readers.paths import resolve_image
 from generalist_datasets.records import Problems, Where
 
@@ -185,16 +186,24 @@ def record_id(image: Path, root: Path) -> str:
     return inside.with_suffix("").as_posix()
 
 
-def read_text(file: Path, problems: Problems, most: int) -> str | None:
-    """A text file of up to ``most`` bytes, UTF-8 with or without a mark; None, and an error, for any other."""
+def read_bytes(file: Path, problems: Problems, most: int) -> bytes | None:
+    """A file of up to ``most`` bytes; None, and an error, for any other."""
     try:
-        if not os.path.isfile(file):
-            raise OSError("not a file")
-        with open(file, "rb") as stream:
+        with open_regular(file) as stream:
             data = stream.read(most + 1)
         if len(data) > most:
             raise OSError(f"more than {most:,} bytes")
-        return data.decode("utf-8-sig")
+        return data
     except (OSError, ValueError) as error:
-        problems.error("unreadable file", Where(file=file), str(error)[:200])
+        problems.unreadable(file, error)
+        return None
+
+
+def read_text(file: Path, problems: Problems, most: int) -> str | None:
+    """A text file of up to ``most`` bytes, UTF-8 with or without a mark; None, and an error, for any other."""
+    data = read_bytes(file, problems, most)
+    try:
+        return None if data is None else data.decode("utf-8-sig")
+    except ValueError as error:
+        problems.unreadable(file, error)
         return None

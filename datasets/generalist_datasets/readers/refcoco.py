@@ -142,7 +142,7 @@ def _read_refs(file: Path, index: CocoFile, problems: Problems) -> dict[str, dic
         problems.error(defect.kind, Where(file=file), str(defect))
         return {}
     except OSError as error:
-        problems.error("unreadable file", Where(file=file), error.strerror or str(error))
+        problems.unreadable(file, error)
         return {}
     return found
 

@@ -137,7 +137,7 @@ def _scan(file: Path, split: str, problems: Problems) -> _Scan | None:
         problems.error(defect.kind, Where(file=file), str(defect))
         return None
     except OSError as error:
-        problems.error("unreadable file", Where(file=file), error.strerror or str(error))
+        problems.unreadable(file, error)
         return None
     return scan
 

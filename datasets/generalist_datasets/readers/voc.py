@@ -247,7 +247,7 @@ def _with_masks(found: list[Annotation], stem: str, opened: _Set, problems: Prob
     try:
         picture = load_label_picture(file)
     except GeneralistError as error:
-        problems.error("unreadable file", Where(file=file), str(error))
+        problems.unreadable(file, error)
         return found
     if file == classes:
         return [*found, *classes_in(picture, file, opened.classes, problems)]

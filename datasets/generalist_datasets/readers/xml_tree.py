@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
+from generalist_datasets.readers.pairs import read_bytes
 from generalist_datasets.records import Problems, Where
 
 _MOST_BYTES = 8 << 20
@@ -15,21 +15,11 @@ _DEEPEST = 100
 
 def read_xml(file: Path, problems: Problems) -> Element | None:
     """The root; None, and an error, for what is not XML, declares a document type (and so entities), or is huge."""
-    where = Where(file=file)
+    data = read_bytes(file, problems, _MOST_BYTES)
     try:
-        if not os.path.isfile(file):
-            raise OSError("not a file")
-        with open(file, "rb") as stream:
-            data = stream.read(_MOST_BYTES + 1)
-        if len(data) > _MOST_BYTES:
-            raise OSError(f"more than {_MOST_BYTES:,} bytes")
-    except OSError as error:
-        problems.error("unreadable file", where, str(error)[:200])
-        return None
-    try:
-        return _parse(data)
+        return None if data is None else _parse(data)
     except (expat.ExpatError, ValueError, LookupError) as error:  # LookupError: an encoding nobody knows
-        problems.error("not valid XML", where, str(error)[:200])
+        problems.error("not valid XML", Where(file=file), str(error)[:200])
         return None
 
 

@@ -93,7 +93,7 @@ def _record(
     try:
         frame = Frame.of(image)
     except GeneralistError as error:
-        problems.error("unreadable file", Where(file=image), str(error))
+        problems.unreadable(image, error)
         return None
     annotations = read_labels(label, frame, classes, problems)
     if annotations is None:
@@ -126,6 +126,11 @@ def _pairs(source: _Source, root: Path, problems: Problems) -> Iterator[tuple[Pa
             for name in files_in(label_folder, {".txt"}):
                 if name not in used and name not in _NAME_FILES:
                     problems.warn("missing image", Where(file=label_folder / name), f"no picture in {folder}")
+    labels_root = _label_file(source.images / "a", source).parent
+    for folder, names in walk(labels_root, {".txt"}):
+        beside = source.images / folder.relative_to(labels_root)
+        if not set(names) <= set(_NAME_FILES) and not os.path.isdir(beside):
+            problems.warn("missing image", Where(file=folder), f"no folder {beside}")
 
 
 def _label_file(image: Path, source: _Source) -> Path:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from generalist.types import GeneralistError, Sample
 from generalist_datasets.assets import PACKAGES
@@ -27,6 +27,8 @@ if TYPE_CHECKING:  # it composes, which reading does not need
 SHARD_ROWS = 256
 MANIFEST = "manifest.json"
 CARDS = "cards.jsonl"
+
+_Made = TypeVar("_Made")
 
 _FORMAT = "generalist world, version 1"
 _README = """---
@@ -40,7 +42,8 @@ configs:
 Scenes of split `{split}` ({summary}) of the composed world of `generalist`, seed {seed}, {width}x{height} pixels.
 
 - `image`: the scene. `instances`: value k is `things[k - 1]`, 0 the background. `surfaces`: what is behind the
-  things (0 a photograph, 1 floor, 2 wall, 3 sky, 4 ceiling). `depth`: 16 bits, 1/1600 m; none where it is not known.
+  things (0 a photograph, 1 floor, 2 wall, 3 sky, 4 ceiling; 255 on what is too hidden to be a
+  thing). `depth`: 16 bits, 1/1600 m; none where it is not known.
 - `questions`: `targets` are in the order of the phrases of `text`, `start` to `stop` in its characters; boxes and
   points in 0-1 of the picture; `counts` are COCO run lengths of the picture's size.
 - `{cards}`: a document for every concept, in BEIR's form. `manifest.json`: what was written, and its digests.
@@ -87,8 +90,8 @@ def write_shards(
             shard = list(_counted(islice(rows, len(indices)), advance))
             _write(folder / name, partial(_write_parquet, shard))
             kept[name] = [row["digest"] for row in shard]
-    listed = [{"file": name, "rows": len(kept[name]), "digest": _joined(kept[name])} for name in shards]
-    digest = _joined([d for name in shards for d in kept[name]])
+    listed = [{"file": name, "rows": len(kept[name]), "digest": joined(kept[name])} for name in shards]
+    digest = joined([d for name in shards for d in kept[name]])
     manifest |= {"shards": listed, "digest": digest, "complete": True}
     _write_json(folder / MANIFEST, manifest)
     return manifest
@@ -175,8 +178,8 @@ def _digests(path: Path, rows: int) -> list[str] | None:
     return digests if len(digests) == rows else None
 
 
-def _joined(digests: Iterable[str]) -> str:
-    """As :func:`~generalist_datasets.world.dataset.digest` joins them."""
+def joined(digests: Iterable[str]) -> str:
+    """One digest of many, as :func:`~generalist_datasets.world.dataset.digest` joins them."""
     return sha256(b"".join(bytes.fromhex(d) for d in digests)).hexdigest()
 
 
@@ -236,28 +239,41 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     return content if isinstance(content, dict) and content.get("format") == _FORMAT else None
 
 
+def shard_files(folder: Path) -> list[Path]:
+    """The shards in a folder, in order; [] where it holds none."""
+    manifest = read_manifest(folder) or {}
+    start = f"{manifest.get('split')}-"
+    return sorted(path for path in folder.glob("*.parquet") if path.name.startswith(start))
+
+
 def read_shards(folder: Path) -> Iterator[Sample]:
     """Every sample of a folder of shards, in order; those of a scene share one picture, decoded when it is reached.
 
     Raises:
         GeneralistError: the folder holds no shards, or a shard is damaged.
     """
-    manifest = read_manifest(folder)
-    paths = sorted(folder.glob(f"{manifest['split']}-*.parquet")) if manifest else []
-    if not paths:
+    files = shard_files(folder)
+    if not files:
         raise GeneralistError(f"{folder}: holds no shards of scenes; write some with `generalist data world`")
-    for path in paths:
-        yield from _read_shard(path)
+    for path in files:
+        yield from read_shard(path, SAMPLE_COLUMNS, samples_of_row)
 
 
-def _read_shard(path: Path) -> Iterator[Sample]:
+def read_shard(
+    path: Path, columns: Sequence[str], make: Callable[[Mapping[str, Any]], Iterable[_Made]]
+) -> Iterator[_Made]:
+    """What ``make`` makes of every row of a shard, of which ``columns`` are read.
+
+    Raises:
+        GeneralistError: the shard is damaged.
+    """
     import pyarrow as pa
     from pyarrow import parquet
 
     try:
         with parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=16, columns=list(SAMPLE_COLUMNS)):
+            for batch in file.iter_batches(batch_size=16, columns=list(columns)):
                 for row in batch.to_pylist():
-                    yield from samples_of_row(row)
-    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
+                    yield from make(row)
+    except (OSError, pa.ArrowException, LookupError, TypeError, ValueError, SyntaxError) as error:
         raise GeneralistError(f"{path}: not a whole shard of scenes; delete it and write it again") from error

@@ -107,6 +107,8 @@ def test_ctrl_c_leaves_a_folder_that_one_can_go_on_with(
     (("empty", "--count", "0"), "--count is 0"),
     (("empty", "--out", "sheet.txt"), "sheet.txt"),
     (("empty", "--out", "no/such/sheet.png"), "no/such"),
+    (("empty", "--out", "empty/sheet.png"), "--out is inside the data"),
+    (("empty", "--images", "gone"), "--images is gone"),
 ])  # fmt: skip
 def test_mistakes_of_a_preview(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...],

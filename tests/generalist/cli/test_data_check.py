@@ -55,7 +55,7 @@ def test_the_screen_says_what_is_there_and_what_is_wrong(
         assert line in lines
     at = lines.index("warning: box outside the image: 1")
     assert lines[at + 1] == f"{boxes / 'boxes.csv'}: line 4 (30,20,60,29 is partly outside 40x30)"
-    assert lines[-2:] == ["saved boxes-preview.png", "usable: 0 errors, 1 warnings"]
+    assert lines[-2:] == ["saved boxes-preview.png", "usable: 0 errors, 1 warning"]
     assert snapshot(boxes) == before
     with Image.open(here / "boxes-preview.png") as sheet:
         assert min(sheet.size) > 100
@@ -80,7 +80,7 @@ def test_what_cannot_be_used_exits_with_2(boxes: Path, here: Path, capsys: pytes
     out = capsys.readouterr().out
     assert "error: not a number: 1" in out and "line 5" in out
     assert "error: missing image: 1" in out and "line 6" in out
-    assert out.splitlines()[-1] == "not usable as it is: 2 errors, 1 warnings"
+    assert out.splitlines()[-1] == "not usable as it is: 2 errors, 1 warning"
     assert (here / "sheet.jpg").is_file(), "the sound part is shown"
 
 
@@ -102,7 +102,8 @@ def test_nothing_is_written_into_the_data(
 
 @pytest.mark.parametrize("arguments, says", [
     (["gone"], "no such file or folder"),
-    (["."], "no known format (the folder is empty); name one with --format: "),
+    (["."], "the folder is empty; name one with pictures and their labels"),
+    (["../boxes", "--format", "cocoa"], "there is no format 'cocoa'; use one of rgbd, "),
     (["boxes", "--format", "cocoa"], "there is no format 'cocoa'"),
     (["boxes", "--images", "gone"], "--images is gone, which is no folder"),
     (["boxes", "--depth-scale", "0"], "--depth-scale is 0.0"),

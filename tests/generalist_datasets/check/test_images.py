@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from generalist_datasets.check import Report, pictures
+from generalist_datasets.check import Report, check, pictures
 from generalist_datasets.check.images import check_images
 from generalist_datasets.readers.base import Options, Reader
 from generalist_datasets.records import (
@@ -237,6 +237,18 @@ def test_pictures_that_nothing_refers_to(tmp_path: Path) -> None:
     write_picture(tmp_path / "mask.bmp")
     (tmp_path / "notes.txt").write_text("no picture")
     assert details(checked([record], tmp_path), "picture never referred to") == [f"{forgotten}: : "]
+
+
+def test_a_picture_without_a_mask_is_reported_once(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_picture(tmp_path / "images" / f"{name}.png", (4, 2))
+    (tmp_path / "masks").mkdir()
+    Image.new("L", (4, 2), 1).save(tmp_path / "masks" / "a.png")
+    report = check(tmp_path)
+    assert isinstance(report, Report) and report.images.total == 1
+    assert [(f.kind, f.count, Path(f.examples[0].file).name) for f in report.findings] == [
+        ("missing label", 1, "b.png")
+    ]
 
 
 def test_depth_maps(tmp_path: Path) -> None:

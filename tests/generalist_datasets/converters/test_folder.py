@@ -33,6 +33,13 @@ def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "a.txt").exists()
 
 
+@pytest.mark.parametrize("name, says", [(".", "this is the current folder"), ("/", "there is something already")])
+def test_folders_without_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, says: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(GeneralistError, match=says), new_folder(Path(name)):
+        raise AssertionError("it must not get here")
+
+
 @pytest.mark.parametrize("there", ["file", "folder", "link"])
 def test_what_is_there_is_never_touched(tmp_path: Path, there: str) -> None:
     out = tmp_path / "out"

@@ -81,8 +81,8 @@ def test_composed_scenes_are_read_as_well(toy_assets: Assets, tmp_path: Path) ->
     task = samples[0].task
     assert [s.id for s in read_samples(folder, split="toy", tasks=[task])] == [s.id for s in samples if s.task == task]
     assert list(read_samples(folder, split="train")) == []
-    with pytest.raises(GeneralistError, match="`generalist data preview` shows them"):
-        check(folder)
+    with pytest.raises(GeneralistError, match="read_samples reads them"):
+        read_records(folder)
 
 
 def test_what_cannot_be_read_is_refused_at_once(tmp_path: Path) -> None:

@@ -106,6 +106,15 @@ def test_real_folder_reports_labels_without_pictures(shared_data: Callable[[str]
     assert problems.errors == 0
 
 
+def test_a_folder_of_labels_without_its_pictures_is_reported(tmp_path: Path) -> None:
+    picture(tmp_path / "images/train/a.jpg")
+    for name in ("train/a", "val/b", "val/c"):
+        write(tmp_path / f"labels/{name}.txt", "0 .5 .5 .2 .2\n")
+    records, problems = read(tmp_path)
+    assert [record.split for record in records] == ["train"]
+    assert [(p.kind, p.where.file) for p in problems.kept] == [("missing image", tmp_path / "labels/val")]
+
+
 def test_generated_data_is_what_supervision_reads(tmp_path: Path) -> None:
     import supervision as sv
 
