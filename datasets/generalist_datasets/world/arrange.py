@@ -98,7 +98,7 @@ def arrange(
 
 
 def rearranged(rng: np.random.Generator, made: Arrangement, assets: Assets, menu: Menu) -> Arrangement:
-    """The same place at another time: one thing less, one more, or one elsewhere; the light is another, too."""
+    """The same place at another time: one thing less, one more, or a sprite elsewhere; the camera differs, too."""
     made = replace(made, lens=int(rng.integers(2**32)))
     count = len(made.solids) + len(made.cut_outs)
     change = rng.random()

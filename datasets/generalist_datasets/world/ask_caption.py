@@ -78,7 +78,13 @@ def grounded_caption(asking: Asking) -> Question | None:
     used: set[int] = set()
     for subject, other in pairs(asking):
         relation = pick(asking.rng, known_relations(asking))
-        if len(used) < 4 and not used & {subject, other} and holds(asking.scene, relation, subject, other):
+        alike = len(mentions(asking, (subject, other))) == 1  # "a dog left of a dog"
+        if (
+            len(used) < 4
+            and not used & {subject, other}
+            and not alike
+            and holds(asking.scene, relation, subject, other)
+        ):
             used |= {subject, other}
             words = pick(asking.rng, RELATION_WORDS[relation])
             answer += [*_there(asking, (subject,), kind, "There"), f" {words} "]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from generalist_datasets.world.scene import REMNANT, SURFACES, Scene
+from generalist_datasets.world.scene import SURFACES, Scene
 
 CENTRE_MARGIN = 0.08
 """How far apart, in picture sides, the centres of boxes are before one is said to be left of the other."""
@@ -81,9 +81,6 @@ def _box(scene: Scene, thing: int) -> float:
     return (x2 - x1) * (y2 - y1)
 
 
-EXTREMES: tuple[str, ...] = ("largest", "smallest", "nearest", "farthest", "leftmost", "rightmost")
-
-
 def extreme(scene: Scene, kind: str, things: tuple[int, ...]) -> int | None:
     """The one of two or more ``things`` that is clearly the largest ... rightmost, if there is one."""
     for thing in things if len(things) > 1 else ():
@@ -124,12 +121,14 @@ def between(scene: Scene, thing: int, first: int, second: int) -> bool | None:
 
 def complete(scene: Scene) -> bool:
     """Whether nothing shows that is too hidden to be one of the things: else one could count it, too."""
-    return not bool(np.any(scene.surfaces == REMNANT))
+    return not scene.hidden
 
 
 def visible_surfaces(scene: Scene) -> tuple[str, ...] | None:
     """The surfaces that show; None where a photograph, which may show any, or a mere sliver of one does."""
+    if scene.pictured:
+        return None
     counts = np.bincount(scene.surfaces[scene.instances == 0], minlength=len(SURFACES))[: len(SURFACES)]
-    if counts[SURFACES.index("photo")] or np.any((counts > 0) & (counts < MIN_SURFACE * scene.surfaces.size)):
+    if np.any((counts > 0) & (counts < MIN_SURFACE * scene.surfaces.size)):
         return None
     return tuple(name for name, count in zip(SURFACES, counts, strict=True) if count)

@@ -19,19 +19,26 @@ from generalist_datasets.world.scene import Scene
 COMPARE = "compare"
 """The ability of questions about two pictures."""
 
+_NEGATIVES = 0.4
+"""How often one says so when nothing came, went or moved, where something else can be asked."""
 _STILL = 0.02
 """How far a thing's middle may be from where it was, in picture sides, when one says that it did not move."""
+_MOVED_FIRST = 0.7
+"""How often a question is about a thing that moved rather than any, where some did: most stay where they are."""
 
 
 def compare(rng: np.random.Generator, questioner: Questioner, first: Scene, second: Scene) -> Question | None:
     """A question about what differs between two scenes; things of the answer are those of the second."""
     asking = Asking(rng=rng, questioner=questioner, scene=second, ability=COMPARE)
     whole = complete(first) and complete(second)
+    spare = None
     for make in shuffled(rng, (*_OF_ONE, *(_OF_ALL if whole else ()))):
         question = make(asking, first)
-        if question is not None:
+        if question is not None and question.negative and rng.random() >= _NEGATIVES:
+            spare = question
+        elif question is not None:
             return replace(question, earlier=first)
-    return None
+    return None if spare is None else replace(spare, earlier=first)
 
 
 def _called(asking: Asking, scene: Scene) -> dict[str, tuple[int, ...]]:
@@ -64,14 +71,25 @@ def _removed(asking: Asking, first: Scene) -> Question | None:
 
 
 def _in_both(asking: Asking, first: Scene) -> tuple[Noun, tuple[float, float]] | None:
-    """A thing that each picture has one of, and how far its middle moved."""
+    """A thing that each picture has one of, and how far its middle moved; often one that clearly did, if any."""
+    found: list[tuple[Noun, tuple[float, float]]] = []
     before, now = _called(asking, first), _called(asking, asking.scene)
     for words in shuffled(asking.rng, [w for w in now if len(now[w]) == 1 == len(before.get(w, ()))]):
         old, new = before[words][0], now[words][0]
         if _alone(asking, first, old) and _alone(asking, asking.scene, new):
             (x1, y1), (x2, y2) = centre(first, old), centre(asking.scene, new)
-            return Noun(words=words, label=words, things=(new,)), (x2 - x1, y2 - y1)
-    return None
+            shift = (x2 - x1, y2 - y1)
+            if max(map(abs, shift)) > _STILL and _nested(first.mask(old), asking.scene.mask(new)):
+                continue
+            found.append((Noun(words=words, label=words, things=(new,)), shift))
+    if asking.rng.random() < _MOVED_FIRST:
+        found.sort(key=lambda entry: max(map(abs, entry[1])) < CENTRE_MARGIN)
+    return found[0] if found else None
+
+
+def _nested(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether one mask hardly leaves the other: something came before a thing that stayed, or went away."""
+    return bool(np.count_nonzero(one & other) > 0.9 * min(np.count_nonzero(one), np.count_nonzero(other)))
 
 
 def _alone(asking: Asking, scene: Scene, thing: int) -> bool:

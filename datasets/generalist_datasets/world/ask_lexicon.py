@@ -29,6 +29,11 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
 }
 """What solids have, in the order in which English puts the adjectives, and the values."""
 
+_DISPUTED = frozenset({
+    ("metal", "glossy"), ("grey", "black"), ("black", "grey"), ("grey", "white"), ("white", "grey"),
+    ("orange", "brown"), ("brown", "orange"),
+})  # fmt: skip
+"""What a solid is, and what it might be called as well: in the shade white is grey, and orange is brown."""
 _SYNONYM_SHARE = 0.25
 _NONE: frozenset[int] = frozenset()
 
@@ -138,16 +143,18 @@ class Questioner:
     def meaning(self, scene: Scene, word: str) -> tuple[int, ...] | None:
         """The things that a noun means; None where something else there could be called so as well."""
         present = [thing.concept for thing in scene.things]
-        if not self._unsure.get(word, _NONE).isdisjoint(present):
+        sure, unsure = self._sure.get(word, _NONE), self._unsure.get(word, _NONE)
+        if not unsure.isdisjoint(present) or not (sure | unsure).isdisjoint(scene.hidden):
             return None
-        sure = self._sure.get(word, _NONE)
-        if scene.depth is None and any(self.concepts[number].name in SCENERY for number in sure):
+        if scene.pictured and any(self.concepts[number].name in SCENERY for number in sure):
             return None  # the photograph may show it, too
         return tuple(k for k, concept in enumerate(present) if concept in sure)
 
     def doubtful(self, scene: Scene, category: str) -> bool:
-        """Whether something there belongs to a category in some people's opinion only, or shows one that does."""
-        return any(thing.concept in self._doubtful[category] for thing in scene.things)
+        """Whether something belongs to a category in some people's opinion only, shows what does, or is hidden."""
+        hidden = any(self.concepts[number].category == category for number in scene.hidden)
+        present = (*(thing.concept for thing in scene.things), *scene.hidden)
+        return hidden or not self._doubtful[category].isdisjoint(present)
 
     def debatable(self, thing: Thing) -> bool:
         """Whether people might disagree about a thing's category."""
@@ -176,9 +183,9 @@ def phrase(attributes: Mapping[str, str], noun: str) -> str:
 
 
 def fits(thing: Thing, attributes: Mapping[str, str]) -> bool | None:
-    """Whether a solid has all attributes; None where people may disagree: metal can be called glossy."""
+    """Whether a solid has all attributes; None where people may disagree."""
     verdicts = [
-        None if (getattr(thing, a), value) == ("metal", "glossy") else getattr(thing, a) == value
+        None if (getattr(thing, a), value) in _DISPUTED else getattr(thing, a) == value
         for a, value in attributes.items()
     ]
     return False if False in verdicts else None if None in verdicts else True

@@ -65,7 +65,8 @@ def by_relation(asking: Asking) -> Question | None:
 def _several(asking: Asking, least: int = 2) -> Iterator[Noun]:
     """Noun phrases for ``least`` or more things."""
     for thing in asking.shuffled(asking.things):
-        noun = asking.everything() if asking.rng.random() < 0.2 else asking.kind(thing)
+        general = asking.rng.random() < 0.2 and complete(asking.scene)
+        noun = asking.everything() if general else asking.kind(thing)
         if noun is not None and len(noun.things) >= least:
             yield noun
 
@@ -127,7 +128,7 @@ def by_position(asking: Asking) -> Question | None:
 
 def by_both_sides(asking: Asking) -> Question | None:
     """The thing between the dog and the tree."""
-    for first, second in pairs(asking):
+    for first, second in pairs(asking) if complete(asking.scene) else ():
         others = [t for t in asking.things if t not in (first, second)]
         verdicts = [between(asking.scene, thing, first, second) for thing in others]
         number = verdicts.count(True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from generalist_datasets.world.ask_caption import contents
-from generalist_datasets.world.ask_facts import holds, larger
+from generalist_datasets.world.ask_facts import complete, holds, larger
 from generalist_datasets.world.ask_lexicon import ATTRIBUTES, pick
 from generalist_datasets.world.ask_refer import drawn_thing
 from generalist_datasets.world.ask_relations import RELATION_WORDS, known_relations, pairs
@@ -106,8 +106,9 @@ def what_relation(asking: Asking) -> Question | None:
 
 
 def beside(asking: Asking, other: int) -> tuple[str, tuple[int, ...]] | None:
-    """A relation, and the things that are in it to ``other``; none at all if something not there is asked for."""
+    """A relation, and all that is in it to ``other``: nothing if something not there is asked for."""
     relation = pick(asking.rng, known_relations(asking))
     verdicts = {t: holds(asking.scene, relation, t, other) for t in asking.things if t != other}
     things = tuple(t for t, verdict in verdicts.items() if verdict)
-    return None if None in verdicts.values() or bool(things) == asking.negative else (relation, things)
+    clear = None not in verdicts.values() and complete(asking.scene)
+    return (relation, things) if clear and bool(things) != asking.negative else None

@@ -20,10 +20,9 @@ from generalist_datasets.world.ask_lexicon import (
     pick,
 )
 from generalist_datasets.world.ask_lexicon import shuffled as in_any_order
-from generalist_datasets.world.ask_words import SCENERY
 from generalist_datasets.world.phrasings import say
 from generalist_datasets.world.question import Drawn, Question, Target, Turn
-from generalist_datasets.world.scene import SURFACES, Scene
+from generalist_datasets.world.scene import Scene
 
 _TRIES = 12
 
@@ -130,9 +129,11 @@ class Asking:
             return self.any_solid()
         return self.named(thing)
 
-    def any_solid(self) -> Noun:
-        """Pictographs have colours too: where there are some, only "solid" is clear."""
-        alone = len(self.solids) == len(self.scene.things)
+    def any_solid(self) -> Noun | None:
+        """Pictographs have colours too: where there are some, only "solid" is clear; nothing is where solids hide."""
+        if any(self.questioner.concepts[number].category == SOLID for number in self.scene.hidden):
+            return None
+        alone = len(self.solids) == len(self.scene.things) and not self.scene.hidden
         words = pick(self.rng, (SOLID, *GENERAL)) if alone else SOLID
         return Noun(words=words, label=SOLID, things=self.solids)
 
@@ -158,15 +159,9 @@ class Asking:
             number = pick(self.rng, numbers)
             words = self.questioner.words(self.rng, number)
             label = self.questioner.concepts[number].name
-            if self.questioner.meaning(self.scene, words) == () and not (label in SCENERY and self._pictured):
+            if self.questioner.meaning(self.scene, words) == ():
                 return Noun(words=words, label=label)
         return None
-
-    @property
-    def _pictured(self) -> bool:
-        """Whether there may be a photograph, as a whole or on a wall: it may well show scenery that nobody placed."""
-        behind = (SURFACES.index("photo"), SURFACES.index("wall"))
-        return bool(np.isin(self.scene.surfaces, behind).any())
 
     def missing_solid(self) -> Noun | None:
         """A description that no solid fits, though some solid has all but one word of it, if there are solids."""

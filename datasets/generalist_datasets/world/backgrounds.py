@@ -44,7 +44,8 @@ class Backdrop:
     """A scene before things come in.
 
     ``image`` uint8 [H, W, 3]; ``planes`` uint8 [H, W]; ``depth`` float32 [H, W] of the planes (of an imagined
-    ground where ``known`` is False); ``reach``: how far away in metres a thing may stand.
+    ground where ``known`` is False); ``reach``: how far away in metres a thing may stand; ``pictured``: whether it
+    is a photograph, or one hangs on its back wall.
     """
 
     image: np.ndarray
@@ -53,6 +54,7 @@ class Backdrop:
     camera: Camera
     known: bool
     reach: float
+    pictured: bool
 
     @property
     def surfaces(self) -> np.ndarray:
@@ -126,7 +128,7 @@ def backdrop(
         depth = _ground(camera, height)
         depth = np.repeat(depth, width, axis=1)
         image = photo_crop(rng, photos, width, height)
-        return Backdrop(image=image, planes=planes, depth=depth, camera=camera, known=False, reach=12.0)
+        return Backdrop(image=image, planes=planes, depth=depth, camera=camera, known=False, reach=12.0, pictured=True)
     return _planes(rng, textures, photos, camera, width, height)
 
 
@@ -178,9 +180,14 @@ def _planes(
             np.copyto(planes, np.uint8(plane), where=distance < depth)
             np.minimum(depth, distance, out=depth)
     image = np.empty((height, width, 3), np.uint8)
-    for plane in range(_FLOOR, _SKY + 1):
-        _paint(rng, plane, image, planes == plane, textures, photos, camera, (reach, half, ceiling))
-    return Backdrop(image=image, planes=planes, depth=depth, camera=camera, known=True, reach=reach)
+    limits = (reach, half, ceiling)
+    pictured = [
+        _paint(rng, plane, image, planes == plane, textures, photos, camera, limits)
+        for plane in range(_FLOOR, _SKY + 1)
+    ]
+    return Backdrop(
+        image=image, planes=planes, depth=depth, camera=camera, known=True, reach=reach, pictured=any(pictured)
+    )
 
 
 def _paint(
@@ -192,15 +199,19 @@ def _paint(
     photos: tuple[np.ndarray, ...],
     camera: Camera,
     limits: tuple[float, float, float],
-) -> None:
-    """Cover the pixels ``where`` of a plane, in place."""
+) -> bool:
+    """Cover the pixels ``where`` of a plane, in place; whether it now shows a photograph as one sees it.
+
+    Elsewhere than on the back wall photographs are mere textures: mirrored, and slanted.
+    """
     height, width = where.shape
     left, top, across, down = cv2.boundingRect(where.view(np.uint8))
     if not across:
-        return
+        return False
+    pictured = plane == _BACK and bool(photos) and rng.random() < 0.4
     if plane == _SKY:
         cover = _sky(rng, across, down)
-    elif plane == _BACK and photos and rng.random() < 0.4:
+    elif pictured:
         cover = photo_crop(rng, photos, across, down)
     else:
         scale = TEXTURE_SIDE / float(rng.uniform(0.8, 3.0))  # texels a metre
@@ -218,6 +229,7 @@ def _paint(
             cover = tinted(rng, cover)
     window = (slice(top, top + down), slice(left, left + across))
     image[window] = cv2.copyTo(cover, where.view(np.uint8)[window], image[window])
+    return pictured
 
 
 def _mirrored(picture: np.ndarray) -> np.ndarray:

@@ -77,7 +77,7 @@ def draw(made: Arrangement, assets: Assets, *, normals: bool = False) -> Scene:
         _draw_shadow(canvas, cut_out, behind, made.aspect)
     for number, cut_out in enumerate(cut_outs, start=len(made.solids) + 1):
         uncovered.append(_draw_cut_out(canvas, cut_out, made.aspect, number))
-    things, instances = _visible_things([*made.solids, *cut_outs], uncovered, canvas)
+    things, hidden, instances = _visible_things([*made.solids, *cut_outs], uncovered, canvas)
     surfaces = behind.surfaces
     surfaces[(canvas.numbers > 0) & (instances == 0)] = REMNANT
     return Scene(
@@ -88,6 +88,8 @@ def draw(made: Arrangement, assets: Assets, *, normals: bool = False) -> Scene:
         things=things,
         camera=behind.camera,
         normals=canvas.normals if behind.known else None,
+        hidden=hidden,
+        pictured=behind.pictured,
     )
 
 
@@ -201,14 +203,16 @@ def _draw_cut_out(canvas: _Canvas, placed: CutOut, aspect: float, number: int) -
 
 def _visible_things(
     placed: Sequence[PlacedSolid | CutOut], uncovered: Sequence[int], canvas: _Canvas
-) -> tuple[tuple[Thing, ...], np.ndarray]:
-    """Keep what can still be recognised, ordered left to right, and renumber the instance map."""
+) -> tuple[tuple[Thing, ...], tuple[int, ...], np.ndarray]:
+    """The things that can still be recognised, left to right; concepts of what else shows; the renumbered map."""
     height, width = canvas.numbers.shape
     kept: list[tuple[Thing, int]] = []
+    hidden: set[int] = set()
     for number, (thing, full) in enumerate(zip(placed, uncovered, strict=True), start=1):
         mask = canvas.numbers == number
         visible = cv2.countNonZero(mask.view(np.uint8))
         if visible < _MIN_VISIBLE_PIXELS * width * height or visible < _MIN_VISIBLE_SHARE * full:
+            hidden |= {thing.concept} if visible else set()
             continue
         left, top, across, down = cv2.boundingRect(mask.view(np.uint8))
         xyxy = (left / width, top / height, (left + across) / width, (top + down) / height)
@@ -218,7 +222,7 @@ def _visible_things(
     renumber = np.zeros(256, np.uint8)
     for new, (_, old) in enumerate(kept, start=1):
         renumber[old] = new
-    return tuple(thing for thing, _ in kept), cv2.LUT(canvas.numbers, renumber)
+    return tuple(thing for thing, _ in kept), tuple(sorted(hidden)), cv2.LUT(canvas.numbers, renumber)
 
 
 def _described(placed: PlacedSolid | CutOut, xyxy: tuple[float, float, float, float], distance: float) -> Thing:

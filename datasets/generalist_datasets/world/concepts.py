@@ -63,7 +63,5 @@ CONCEPTS: tuple[Concept, ...] = (
 NUMBER: dict[str, int] = {concept.name: number for number, concept in enumerate(CONCEPTS)}
 """Name -> number."""
 
-CATEGORIES: tuple[str, ...] = tuple(dict.fromkeys(concept.category for concept in CONCEPTS))
-
 HELD_OUT: frozenset[int] = frozenset(number for number, (_, held_out) in enumerate(_SPRITES) if held_out)
 """Numbers of the concepts that are never trained on."""

@@ -26,6 +26,8 @@ from generalist_datasets.world.splits import Split, get_split
 SIDES = range(64, 2049)
 """Pixels that a side of a scene may have."""
 
+_MOST_SCENES = 25_000_000
+"""As many as shards can be numbered in five digits."""
 _TRIES = 100
 _COMPARE_EVERY = 8
 _UNCHANGED = 0.1
@@ -114,7 +116,8 @@ class World:
         for _ in range(_TRIES):
             made = arrange(rng, self.assets, self._menu, width=width, height=height)
             scene = draw(made, self.assets)
-            if self.split.shows(scene, self.assets):
+            hardly = bool(scene.hidden) and not scene.things  # neither empty nor showing anything
+            if not hardly and self.split.shows(scene, self.assets):
                 return made, scene
         raise GeneralistError(
             f"no scene of {self.size[0]}x{self.size[1]} shows what split {self.split.name!r} is about"
@@ -180,7 +183,7 @@ def _check(split: Split, seed: int, size: tuple[int, int], count: int | None) ->
         raise GeneralistError(f"the seed is {seed}; use 0 or more")
     if any(side not in SIDES for side in size):
         raise GeneralistError(f"the size is {size[0]}x{size[1]}; use {SIDES[0]} to {SIDES[-1]} pixels a side")
-    if count is not None and count < 1:
-        raise GeneralistError(f"{count} scenes were asked for; use 1 or more")
+    if count is not None and not 1 <= count <= _MOST_SCENES:
+        raise GeneralistError(f"{count} scenes were asked for; use 1 to {_MOST_SCENES}")
     if count is not None and split.size is not None and count > split.size:
         raise GeneralistError(f"split {split.name!r} has {split.size} scenes, not {count}; ask for fewer")

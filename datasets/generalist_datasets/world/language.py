@@ -157,5 +157,7 @@ def listed(parts: Sequence[str]) -> str:
 
 
 def denial(name: str) -> str:
-    """``"There is no dog."``, ``"There are no scissors."``"""
+    """``"There is no dog."``, ``"There are no scissors."``, ``"There is not a no entry sign."``"""
+    if name.startswith("no "):
+        return f"There is not a {name}."
     return f"There {'are' if is_plural(name) else 'is'} no {name}."

@@ -17,7 +17,6 @@ SIZES: dict[Size, float] = {"small": 0.4, "large": 0.8}
 
 _COUNTS = (1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, MAX_THINGS)  # crowded scenes half as often
 _MOST_SOLIDS = 4
-_NEAREST_SPRITE = 0.7
 _TRIES = 12
 
 

@@ -83,6 +83,9 @@ class Scene:
     metres, None on a whole photograph, whose depth nobody knows; ``normals`` float32 [H, W, 3], unit vectors
     towards the camera in camera axes (0 for the sky), None when they were not asked for or the depth is unknown.
     Things are ordered from left to right by the centre of their box.
+
+    ``hidden``: concepts of what shows as a ``REMNANT`` only: nobody may say that they are not there, or how many.
+    ``pictured``: whether a photograph stands behind the things, whole or on the back wall; what it shows nobody knows.
     """
 
     image: np.ndarray
@@ -92,6 +95,8 @@ class Scene:
     things: tuple[Thing, ...]
     camera: Camera
     normals: np.ndarray | None = None
+    hidden: tuple[int, ...] = ()
+    pictured: bool = False
 
     def mask(self, index: int) -> np.ndarray:
         """Visible pixels of ``things[index]``, bool [H, W]."""

@@ -79,10 +79,10 @@ SPLITS: dict[str, Split] = {
 }  # fmt: skip
 
 DIGESTS: dict[str, str] = {
-    "compositions": "b83ce2c904be9020d6802284171f0779d1fcbcf671ea5e10adc117886e4feec5",
-    "attributes": "d9f042bb515c0a1191478a5dd02d91fe7a0e16f79bb0a4671983ed22f368cf20",
-    "style": "a22519a0746185dfad0cdc203d505588ebb6305007af5b1c724fb43dd1ee0f96",
-    "concepts": "1e089cdd81d5e393ce63d3d3cbf4ee1ad6799ecb222f673b57ae690f04815ca3",
+    "compositions": "af21ff01e71291c47aabc0206349d469f12d488880fa3200bdfb0d689dce6172",
+    "attributes": "cd46894dd22573a8018cabba32c935fba5f6141cc31eb3b508d2d7e3027ca774",
+    "style": "de72d9e3b920e9c9800feb12ac872a873959ac89e7af7c4d78f29e31cb835331",
+    "concepts": "acb24b2d322b6643e81dd58101914a2d1eea794aa4eeaeab1202387c96bd101f",
 }
 """``dataset.digest`` of every evaluation set, at 224 x 224 pixels."""
 

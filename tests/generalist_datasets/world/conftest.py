@@ -51,11 +51,12 @@ def make_scene(rng: np.random.Generator) -> Scene:
         u, v = (x - cx) / w, (y - cy) / h
         where = (u**2 + v**2 < 1) if rng.random() < 0.5 else (np.maximum(abs(u), abs(v)) < 1)
         painted[where], depth[where] = number, distance
-    found = []
+    found, hidden = [], []
     for number, distance in enumerate(distances, start=1):
         rows, columns = np.nonzero(painted == number)
         if len(rows) < 40:
             surfaces[rows, columns] = REMNANT
+            hidden += [int(rng.choice(pool))] if len(rows) else []
             continue
         xyxy = (columns.min() / SIDE, rows.min() / SIDE, (columns.max() + 1) / SIDE, (rows.max() + 1) / SIDE)
         found.append((_thing(rng, int(rng.choice(pool)), tuple(map(float, xyxy)), float(distance)), number))
@@ -70,6 +71,8 @@ def make_scene(rng: np.random.Generator) -> Scene:
         depth=None if names == ("photo",) else depth,
         things=tuple(thing for thing, _ in found),
         camera=Camera(focal=(1.1, 1.1), centre=(0.5, 0.4), eye=1.1),
+        hidden=tuple(hidden),
+        pictured=names == ("photo",),
     )
 
 

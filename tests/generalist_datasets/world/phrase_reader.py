@@ -96,6 +96,7 @@ class Reader:
         )
 
     def means(self, text: str, match: re.Match[str]) -> set[int]:
+        assert not self._hides(NOUNS[match["noun"]]), match["noun"]
         things = {t for t in range(len(self.scene.things)) if self._fits(t, match)}
         tail = TAIL.match(text, match.end())
         if tail and tail["relation"]:
@@ -116,8 +117,18 @@ class Reader:
         """The only thing that the phrase at ``start`` means."""
         match = PHRASE.match(text, start)
         assert match, text[start:]
+        assert not self._hides(NOUNS[match["noun"]]), match["noun"]
         (thing,) = {t for t in range(len(self.scene.things)) if self._fits(t, match)}
         return thing
+
+    def _hides(self, noun: str) -> bool:
+        """Whether something could be called so that is too hidden to be one of the things."""
+        names = [self.concepts[number].name for number in self.scene.hidden]
+        also = {"dog": ("poodle",), "knife": ("old knife",), "": ("sphere", "cube", "cone")}.get(noun, ())
+        return any(
+            noun in ("*", name) or name in also or (noun.startswith("+") and KINDS.get(name) == noun[1:])
+            for name in names
+        )
 
     def _fits(self, thing: int, match: re.Match[str]) -> bool:
         noun, look = NOUNS[match["noun"]], self.scene.things[thing]

@@ -113,6 +113,24 @@ def test_what_was_removed_is_named(questioner: Questioner, row_of: Callable[...,
     assert answers["How many fewer cats are in the second image?"] == ("2",)
 
 
+def test_what_something_came_before_did_not_move(questioner: Questioner, row_of: Callable[..., Scene]) -> None:
+    """Half of the dog is covered: its middle is elsewhere, the dog is not."""
+    scene = row_of("dog", "cat")
+    bare = np.where(scene.instances == 1, 0, scene.instances).astype(np.uint8)
+    wide, half = bare.copy(), bare.copy()
+    wide[60:90, 2:42] = half[60:90, 22:42] = 1
+    answers = ask_all(questioner, _with_dog(scene, wide), _with_dog(scene, half))
+    assert answers and not any("dog" in text and "move" in text for text in answers)
+
+
+def _with_dog(scene: Scene, instances: np.ndarray) -> Scene:
+    """Its first thing is where ``instances`` says."""
+    rows, columns = np.nonzero(instances == 1)
+    height, width = instances.shape
+    xyxy = (columns.min() / width, rows.min() / height, (columns.max() + 1) / width, (rows.max() + 1) / height)
+    return replace(scene, instances=instances, things=(replace(scene.things[0], xyxy=xyxy), *scene.things[1:]))
+
+
 def test_which_of_two_is_new_is_not_asked(questioner: Questioner, row_of: Callable[..., Scene]) -> None:
     answers = ask_all(questioner, row_of("dog"), row_of("dog", "dog"))
     assert not any("new" in text or "only in the second" in text for text in answers)

@@ -53,6 +53,24 @@ def test_boxes_are_tight_and_every_instance_has_a_thing(scenes: list[Scene]) -> 
             assert thing.xyxy == expected
 
 
+def test_what_shows_but_is_no_thing_is_known_to_be_hidden(toy_assets: Assets, toy_menu: Menu) -> None:
+    """Six squares: some are hardly to be seen behind the others."""
+    made = [scene(toy_assets, toy_menu, seed, concepts=[1, 1, 1, 1, 1, 1]) for seed in range(40)]
+    for made_ in made:
+        assert made_.hidden == ((1,) if (made_.surfaces == REMNANT).any() else ())
+    assert {made_.hidden for made_ in made} == {(1,), ()}
+
+
+def test_photographs_whole_or_on_a_wall_are_known(photo_assets: Assets, toy_assets: Assets, toy_menu: Menu) -> None:
+    menu = dataclasses.replace(toy_menu, solids=0.0)
+    kinds = set()
+    for seed in range(60):
+        made = scene(photo_assets, menu, seed)
+        kinds.add((made.pictured, made.depth is None, bool(made.surface_mask("wall").any())))
+        assert not scene(toy_assets, menu, seed).pictured
+    assert kinds == {(True, True, False), (True, False, True), (False, False, True), (False, False, False)}
+
+
 def test_things_are_ordered_from_left_to_right(scenes: list[Scene]) -> None:
     for made in scenes:
         centres = [thing.xyxy[0] + thing.xyxy[2] for thing in made.things]

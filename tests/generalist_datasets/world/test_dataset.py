@@ -79,6 +79,7 @@ def test_a_set_has_an_end_and_training_has_none(toy_assets: Assets) -> None:
     ({"size": (224, 100_000)}, "size is 224x100000"),
     ({"count": 0}, "0 scenes"),
     ({"count": 65}, "has 64 scenes, not 65"),
+    ({"split": TRAIN, "count": 10**30}, "use 1 to 25000000"),
 ])  # fmt: skip
 def test_what_cannot_be_asked_for_is_one_line(toy_assets: Assets, options: dict[str, object], says: str) -> None:
     with pytest.raises(GeneralistError, match=says) as caught:

@@ -121,6 +121,7 @@ def test_the() -> None:
 def test_sentences() -> None:
     assert denial("dog") == "There is no dog."
     assert denial("scissors") == "There are no scissors."
+    assert denial("no entry sign") == "There is not a no entry sign."
     assert listed(["a"]) == "a" and listed(["a", "b"]) == "a and b" and listed(["a", "b", "c"]) == "a, b and c"
     assert listed([]) == "" and capitalised("an ID card") == "An ID card"
 
