@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from generalist.types import Grounded, ParseIssue, Sample
 
@@ -61,16 +62,18 @@ class Measure:
 
     ``judge(case, outcome)`` -> what is kept of one case, plain numbers or arrays under names that
     ``combine(kept)`` knows; ``combine`` turns those of many cases (also resampled ones) into numbers by figure
-    name, and must take any non-empty selection. ``quality(kept)`` orders cases for the list of the worst, in
-    0-1. ``floors(cases)`` -> figure name -> (name of the trivial answer, its value). ``lower_is_better`` names
-    figures such as AbsRel.
+    name, and must take any non-empty selection; a figure that this says nothing about is left out.
+    ``quality(kept)`` orders cases for the list of the worst, in 0-1. ``floors(cases)`` -> figure name -> (name of
+    the trivial answer, its value); ``own_floors(kept)``: those that start from the model's own answers, such as
+    the ellipse in its box. ``lower_is_better`` names figures such as AbsRel.
     """
 
     group: str
-    judge: Callable[[Case, Outcome], object]
-    combine: Callable[[Sequence[object]], dict[str, float]]
-    quality: Callable[[object], float]
+    judge: Callable[[Case, Outcome], Any]
+    combine: Callable[[Sequence[Any]], dict[str, float]]
+    quality: Callable[[Any], float]
     floors: Callable[[Sequence[Case]], dict[str, tuple[str, float]]] = field(default=lambda cases: {})
+    own_floors: Callable[[Sequence[Any]], dict[str, tuple[str, float]]] = field(default=lambda kept: {})
     lower_is_better: frozenset[str] = frozenset()
 
 
@@ -85,12 +88,14 @@ class Suite:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Result:
-    """One model on one suite: ``figures`` by group, ``kept`` and ``outcomes`` by case id, in the order of the cases."""
+    """One model on one suite: ``figures`` by group; by case id, in the order of the cases, ``groups`` (the case's
+    group), ``kept`` and ``outcomes``."""
 
     suite: str
     model: str
     engine: str
     figures: Mapping[str, tuple[Figure, ...]]
+    groups: Mapping[str, str]
     kept: Mapping[str, object]
     outcomes: Mapping[str, Outcome]
     seconds: float
