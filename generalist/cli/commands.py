@@ -4,7 +4,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
 
@@ -143,3 +144,55 @@ def _info(as_json: o.Json = False, model: o.Model = "nano", device: o.Device = "
     from generalist.cli.info import show_info
 
     show_info(model, device, as_json=as_json)
+
+
+@app.command(
+    "eval",
+    help="Measure how good a model is on labelled questions, or compare two. Interrupted, it goes on where it stopped.",
+    epilog="Example: generalist eval world/compositions --limit 100 --out reports",
+)
+def _eval(
+    suites: Annotated[
+        list[str],
+        typer.Argument(metavar="SUITE...", help="Names such as world/compositions, or folders of labelled images."),
+    ],
+    models: Annotated[
+        list[str] | None, typer.Option("--model", help="By default nano; given twice, both are compared.")
+    ] = None,
+    device: o.Device = "auto",
+    limit: Annotated[int | None, typer.Option("--limit", help="Only so many scenes or pictures of a suite.")] = None,
+    batch_size: Annotated[int, typer.Option("--batch-size", help="Questions answered at once.")] = 16,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: one line a result or comparison.")] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Write a JSON and an HTML report of each suite here.")
+    ] = None,
+    format: Annotated[
+        str | None, typer.Option("--format", help="Of a folder; by default found from the contents.")
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option("--images", metavar="DIR", help="Where a folder's pictures are, if elsewhere.")
+    ] = None,
+    depth_scale: Annotated[
+        float | None, typer.Option("--depth-scale", help="Levels a metre of a folder's depth maps.")
+    ] = None,
+    cache: Annotated[
+        bool, typer.Option("--cache/--no-cache", help="Keep answers until all are there, to go on from.")
+    ] = True,
+) -> None:
+    from generalist.cli.evaluate import EvalOptions, run_eval
+
+    run_eval(
+        suites,
+        EvalOptions(
+            models=tuple(models or ("nano",)),
+            device=device,
+            limit=limit,
+            batch_size=batch_size,
+            as_json=as_json,
+            out=out,
+            format=format,
+            images=images,
+            depth_scale=depth_scale,
+            cache=cache,
+        ),
+    )

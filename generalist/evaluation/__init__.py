@@ -1,0 +1,1 @@
+"""How good a model is: suites of labelled cases, measures with floors and intervals, reports."""
