@@ -65,7 +65,8 @@ class Measure:
     name, and must take any non-empty selection; a figure that this says nothing about is left out.
     ``quality(kept)`` orders cases for the list of the worst, in 0-1. ``floors(cases)`` -> figure name -> (name of
     the trivial answer, its value); ``own_floors(kept)``: those that start from the model's own answers, such as
-    the ellipse in its box. ``lower_is_better`` names figures such as AbsRel.
+    the ellipse in its box. ``counts(kept)``: on how many cases a figure rests, where that is not all of them.
+    ``lower_is_better`` names figures such as AbsRel.
     """
 
     group: str
@@ -74,6 +75,7 @@ class Measure:
     quality: Callable[[Any], float]
     floors: Callable[[Sequence[Case]], dict[str, tuple[str, float]]] = field(default=lambda cases: {})
     own_floors: Callable[[Sequence[Any]], dict[str, tuple[str, float]]] = field(default=lambda kept: {})
+    counts: Callable[[Sequence[Any]], dict[str, int]] = field(default=lambda kept: {})
     lower_is_better: frozenset[str] = frozenset()
 
 

@@ -189,14 +189,21 @@ class _Run:
     def _figures(self, group: str, ids: Sequence[str]) -> Iterator[Figure]:
         measure, kept = self.measures[group], [self.kept[id] for id in ids]
         bounds = bootstrap(kept, measure.combine)
+        counts = measure.counts(kept)
         floors = {**measure.floors([self.cases[id] for id in ids]), **measure.own_floors(kept)}
         for name, value in measure.combine(kept).items():
             low, high = bounds.get(name, (None, None))
             floor_name, floor = floors.get(name, ("", None))
             yield Figure(
-                name=name, value=value, count=len(kept), higher_is_better=name not in measure.lower_is_better,
-                low=low, high=high, floor=floor, floor_name=floor_name,
-            )  # fmt: skip
+                name=name,
+                value=value,
+                count=counts.get(name, len(kept)),
+                higher_is_better=name not in measure.lower_is_better,
+                low=low,
+                high=high,
+                floor=floor,
+                floor_name=floor_name,
+            )
 
     def _latency(self, by_group: Mapping[str, Sequence[str]]) -> Iterator[Figure]:
         for group in self.measures:

@@ -91,7 +91,7 @@ class World:
         _check(self.split, self.seed, size, self.count)
         self.assets = _load(self.split.styles, self.split.photos) if assets is None else assets
         self._menu = self.split.menu(self.assets)
-        self._questioner = _questioner(self.split, self.assets, self._menu)
+        self.questioner = _questioner(self.split, self.assets, self._menu)
         self._key = zlib.crc32(self.split.name.encode())
 
     def __len__(self) -> int:
@@ -125,7 +125,7 @@ class World:
 
     def _mixture(self, rng: np.random.Generator, made: Arrangement, scene: Scene, index: int) -> list[Question]:
         """What training asks; every few scenes are compared with the same place at another time."""
-        questions = ask_about(rng, self._questioner, scene)
+        questions = ask_about(rng, self.questioner, scene)
         if index % _COMPARE_EVERY == 0:
             questions += self._comparison(rng, made, scene)
         return questions
@@ -144,7 +144,7 @@ class World:
         """A question of an ability, if the scene offers one."""
         negative = bool(rng.random() < ABILITIES[ability].negatives)
         for denied in dict.fromkeys((negative, False)):
-            question = ask(rng, self._questioner, scene, ability, negative=denied)
+            question = ask(rng, self.questioner, scene, ability, negative=denied)
             if question is not None:
                 return [question]
         return []
@@ -154,7 +154,7 @@ class World:
         earlier = scene
         if rng.random() >= _UNCHANGED:
             earlier = draw(rearranged(rng, made, self.assets, self._menu), self.assets)
-        asked = compare(rng, self._questioner, earlier, scene)
+        asked = compare(rng, self.questioner, earlier, scene)
         return [asked] if asked else []
 
 

@@ -32,10 +32,23 @@ def _combine(kept: Sequence[Any]) -> dict[str, float]:
     return figures
 
 
+def _counts(kept: Sequence[Any]) -> dict[str, int]:
+    absent = sum(one["absent"] for one in kept)
+    return {DENIED: absent, RECALL: len(kept) - absent}
+
+
 def _floors(cases: Sequence[Case]) -> Floors:
-    return floors_of("always there", cases, lambda case: answer(case, "", WHOLE), _judge, _combine)
+    """Who always draws denies nothing; who never draws recalls nothing."""
+    drawn = floors_of("always there", cases, lambda case: answer(case, "", WHOLE), _judge, _combine)
+    denied = floors_of("never there", cases, lambda case: answer(case, ""), _judge, _combine)
+    return {figure: floor for floors, figure in ((drawn, DENIED), (denied, RECALL)) if (floor := floors.get(figure))}
 
 
 ABSENT = Measure(
-    group="absent", judge=_judge, combine=_combine, quality=lambda kept: float(kept["right"]), floors=_floors
+    group="absent",
+    judge=_judge,
+    combine=_combine,
+    quality=lambda kept: float(kept["right"]),
+    floors=_floors,
+    counts=_counts,
 )

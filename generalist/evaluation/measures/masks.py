@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -79,6 +80,12 @@ def by_prompt(kept: Sequence[Any], figures: Callable[[Sequence[Any]], dict[str, 
     return found
 
 
+def counts_by_prompt(kept: Sequence[Any], figures: Iterable[str]) -> dict[str, int]:
+    """On how many cases each figure of :func:`by_prompt` rests."""
+    kinds = Counter(one["prompt"] for one in kept if one["prompt"])
+    return {f"{figure}, {kind} prompt": number for kind, number in kinds.items() for figure in figures}
+
+
 def _figures(kept: Sequence[Any]) -> dict[str, float]:
     counts = [(one["shared"], one["either"]) for one in kept]
     return {MEAN: mean_iou(counts), CUMULATIVE: cumulative_iou(counts)}
@@ -106,6 +113,7 @@ def _measure(group: str) -> Measure:
         combine=_combine,
         quality=quality,
         own_floors=_own_floors,
+        counts=lambda kept: counts_by_prompt(kept, (MEAN, CUMULATIVE)),
         lower_is_better=frozenset({ERROR}),
     )
 

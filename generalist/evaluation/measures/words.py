@@ -10,7 +10,7 @@ import numpy as np
 
 from generalist.evaluation.cases import Case, Measure, Outcome
 from generalist.evaluation.measures.geometry import prompt_kind
-from generalist.evaluation.measures.masks import by_prompt
+from generalist.evaluation.measures.masks import by_prompt, counts_by_prompt
 from generalist.evaluation.measures.normalise import head_noun, normalise, number_in, same_answer
 from generalist.evaluation.measures.trivial import Floors, answer, commonest, floors_of
 
@@ -55,6 +55,7 @@ COUNTING = Measure(
     combine=_combine_count,
     quality=lambda kept: 1 / (1 + float(kept["error"])),
     floors=_count_floors,
+    counts=lambda kept: {COUNT_MANY: sum(one["many"] for one in kept)},
     lower_is_better=frozenset({COUNT_ERROR}),
 )
 
@@ -134,4 +135,5 @@ REGION_NAME = Measure(
     combine=_combine_name,
     quality=lambda kept: (float(kept["name"]) + float(kept["noun"])) / 2,
     floors=_name_floors,
+    counts=lambda kept: counts_by_prompt(kept, (NAME, NOUN)),
 )

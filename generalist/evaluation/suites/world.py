@@ -87,13 +87,9 @@ class _PlainQuestioner(Questioner):
 
 
 def _plain_questioner(world: World) -> Questioner:
-    """As in the world's own questions, what is kept back from training is denied only where it is what is tested."""
-    split, menu = world.split, world.split.menu(world.assets)
-    return _PlainQuestioner(
-        concepts=world.assets.concepts,
-        absent=None if split.kept_back == "concepts" else menu.concepts,
-        pairs=None if split.kept_back == "pairs" else menu.pairs,
-    )
+    """That of the world itself, but for the names."""
+    own = world.questioner
+    return _PlainQuestioner(concepts=own.concepts, absent=own.absent, pairs=own.pairs)
 
 
 # --- one scene ----------------------------------------------------------------------------------------

@@ -42,5 +42,10 @@ def test_without_targets_nothing_is_there() -> None:
 def test_floors() -> None:
     assert ABSENT.floors([HERE, GONE]) == {
         "'not there' accuracy": ("always there", 0.0),
-        "recall of what is there": ("always there", 1.0),
+        "recall of what is there": ("never there", 0.0),
     }
+
+
+def test_each_figure_rests_on_its_own_cases() -> None:
+    kept = [ABSENT.judge(one, DENIAL) for one in (HERE, GONE, GONE)]
+    assert ABSENT.counts(kept) == {"'not there' accuracy": 2, "recall of what is there": 1}
