@@ -7,14 +7,12 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from generalist.draw import draw_overlay
-from generalist.types import Box, DepthMap, DocHit, GeneralistError, Grounded, Mask, Output, Point, Sample, VisualPrompt
-from generalist.visual import mask_bitmap
+from generalist.types import Box, DepthMap, DocHit, GeneralistError, Grounded, Mask, Point, Sample
 from generalist_datasets.readers import Options, read_samples
-from generalist_datasets.world.masks import to_mask
+from generalist_datasets.thumbnails import as_output, fitted, resized
 
 Group = tuple[Image.Image, Sequence[Sample]]
 """A picture and its samples."""
@@ -95,10 +93,10 @@ def _cell(panels: Sequence[Image.Image], lines: Sequence[Line], across: int) -> 
 
 def _panels(image: Image.Image, samples: Sequence[Sample]) -> list[Image.Image]:
     """The picture; then with boxes and points, with masks, as depth, with what the user drew; then earlier ones."""
-    small = _fitted(image)
-    targets = [replace(t, output=_resized(t.output, small.size)) for sample in samples for t in sample.targets]
+    small = fitted(image, _SIDE)
+    targets = [replace(t, output=resized(t.output, small.size)) for sample in samples for t in sample.targets]
     drawn = [
-        Grounded(label=f"Q{number}", span=(0, 0), image=0, ref=0, output=_resized(_output(prompt), small.size))
+        Grounded(label=f"Q{number}", span=(0, 0), image=0, ref=0, output=resized(as_output(prompt), small.size))
         for number, sample in enumerate(samples, start=1)
         for prompt in sample.visual_prompts
     ]
@@ -109,40 +107,11 @@ def _panels(image: Image.Image, samples: Sequence[Sample]) -> list[Image.Image]:
         drawn,
     ]
     earlier = next((sample.earlier_images for sample in samples if sample.earlier_images), ())
-    return [small, *(draw_overlay(small, layer) for layer in layers if layer), *map(_fitted, earlier)]
-
-
-def _fitted(image: Image.Image) -> Image.Image:
-    """``image`` as large as a panel allows."""
-    scale = _SIDE / max(image.size)
-    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    return image.convert("RGB").resize(size, Image.Resampling.LANCZOS)
-
-
-def _resized(output: Output, size: tuple[int, int]) -> Output:
-    """What is drawn on a picture, for the same picture of ``size`` (W, H) pixels."""
-    if isinstance(output, Mask):
-        bitmap = np.asarray(_nearest(Image.fromarray(mask_bitmap(output)), size))
-        # A few pixels of a large picture can vanish; its box still says where they are.
-        return to_mask(bitmap) if bitmap.any() else Box(xyxy=output.xyxy)
-    if isinstance(output, DepthMap):
-        values = np.asarray(_nearest(Image.fromarray(output.values), size))
-        return DepthMap(values=values, unit=output.unit)
-    return output
-
-
-def _nearest(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
-    return picture.resize(size, Image.Resampling.NEAREST)
-
-
-def _output(prompt: VisualPrompt) -> Output:
-    """What a user drew, as if it were an answer."""
-    if prompt.xyxy is not None:
-        return Box(xyxy=prompt.xyxy)
-    if prompt.xy is not None:
-        return Point(xy=prompt.xy)
-    assert prompt.bitmap is not None
-    return to_mask(prompt.bitmap)
+    return [
+        small,
+        *(draw_overlay(small, layer) for layer in layers if layer),
+        *(fitted(picture, _SIDE) for picture in earlier),
+    ]
 
 
 def _distinct(targets: Sequence[Grounded]) -> list[Grounded]:

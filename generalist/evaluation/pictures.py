@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,9 +13,8 @@ from PIL import Image
 
 from generalist.draw import draw_overlay
 from generalist.evaluation.cases import Case, Measure, Outcome, Result, Suite
-from generalist.types import Box, DepthMap, DocHit, Grounded, Mask, Output, Point, Sample, VisualPrompt
-from generalist.visual import mask_bitmap
-from generalist_datasets.world.masks import to_mask
+from generalist.types import Box, DepthMap, DocHit, Grounded, Mask, Point, Sample, VisualPrompt
+from generalist_datasets.thumbnails import as_output, fitted, resized
 
 _SIDE = 288
 _QUALITY = 80
@@ -137,7 +135,7 @@ def _panels(sample: Sample, outcome: Outcome) -> list[Panel]:
     panels = [
         _panel("earlier picture", "an earlier picture of the question", image, ()) for image in sample.earlier_images
     ]
-    prompts = [_prompt_drawing(p) for p in _all_prompts(sample)]
+    prompts = [Grounded(label="", span=(0, 0), image=0, ref=0, output=as_output(p)) for p in _all_prompts(sample)]
     number = len(sample.earlier_images)
     truth = [item for item in sample.targets if item.image == number]
     given = [item for item in outcome.outputs if item.image == number]
@@ -158,45 +156,10 @@ def _all_prompts(sample: Sample) -> list[VisualPrompt]:
     return [*(prompt for turn in sample.history for prompt in turn.visual_prompts), *sample.visual_prompts]
 
 
-def _prompt_drawing(prompt: VisualPrompt) -> Grounded:
-    """What a user drew, as if it were an answer."""
-    output: Output
-    if prompt.xyxy is not None:
-        output = Box(xyxy=prompt.xyxy)
-    elif prompt.xy is not None:
-        output = Point(xy=prompt.xy)
-    else:
-        assert prompt.bitmap is not None
-        output = to_mask(prompt.bitmap)
-    return Grounded(label="", span=(0, 0), image=0, ref=0, output=output)
-
-
 def _panel(title: str, alt: str, image: Image.Image, drawn: Sequence[Grounded]) -> Panel:
-    small = _fitted(image)
-    scene = draw_overlay(small, [replace(item, output=_resized(item.output, small.size)) for item in drawn])
+    small = fitted(image, _SIDE)
+    scene = draw_overlay(small, [replace(item, output=resized(item.output, small.size)) for item in drawn])
     buffer = io.BytesIO()
     scene.save(buffer, "JPEG", quality=_QUALITY)
     url = "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
     return Panel(title=title, alt=alt, url=url, width=scene.width, height=scene.height)
-
-
-def _fitted(image: Image.Image) -> Image.Image:
-    """``image`` as large as a panel allows."""
-    scale = _SIDE / max(image.size)
-    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    return image.convert("RGB").resize(size, Image.Resampling.LANCZOS)
-
-
-def _resized(output: Output, size: tuple[int, int]) -> Output:
-    """What is drawn on a picture, for the same picture of ``size`` (W, H) pixels."""
-    if isinstance(output, Mask):
-        bitmap = np.asarray(Image.fromarray(mask_bitmap(output)).resize(size, Image.Resampling.NEAREST))
-        # A few pixels of a large picture can vanish; its box still says where they are.
-        found = to_mask(bitmap) if bitmap.any() else Box(xyxy=output.xyxy)
-        return replace(found, score=output.score)
-    if isinstance(output, DepthMap):
-        values = np.asarray(Image.fromarray(output.values.astype(np.float32)).resize(size, Image.Resampling.NEAREST))
-        return replace(output, values=values)
-    if isinstance(output, Box) and not all(math.isfinite(v) for v in output.xyxy):
-        return Box(xyxy=(0.0, 0.0, 0.0, 0.0))
-    return output
