@@ -111,6 +111,8 @@ class Run:
         side = model.config.image_hw[0]
         packer = Packer(vocab, model.config.grid[0], longest=model.config.num_image_tokens + _LONGEST)
         self.batches = SceneBatches(recipe, assets, menu, packer, side)
+        shapes = {shape for _, shape in menu.pairs}
+        self.taught = [c.name for k, c in enumerate(assets.concepts) if k in menu.concepts or c.name in shapes]
         self.filler = CodeFiller(vocab, masks, depths, recipe.soft_masks)
         self.filler.to(self.accelerator.device).requires_grad_(False).eval()
         optimizers = make_optimizers(trainee, recipe.learning_rate)
@@ -213,7 +215,7 @@ class Run:
         return values
 
     def export(self, folder: Path) -> None:
-        """After training: write the plain model, in bfloat16, with processor, vocabulary and codecs."""
+        """After training: write the plain model, in bfloat16, with processor, vocabulary, codecs and taught names."""
         plain: Trainee = self.accelerator.unwrap_model(self.trainee)
         model = GeneralistForConditionalGeneration(plain.model.config)
         model.load_state_dict(plain.folded_state())
@@ -221,6 +223,7 @@ class Run:
         save_checkpoint(folder, model, processor, self.vocab, dtype=torch.bfloat16)
         self.mask_codec.save(folder / "mask_codec.safetensors")
         self.depth_codec.save(folder / "depth_codec.safetensors")
+        (folder / "names.txt").write_text("".join(f"{name}\n" for name in self.taught), encoding="utf-8")
 
 
 def normalise(image: torch.Tensor) -> torch.Tensor:

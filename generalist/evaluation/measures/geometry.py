@@ -35,9 +35,16 @@ def score(output: Output) -> float:
     return 0.0 if math.isnan(output.score) else min(max(float(output.score), 0.0), 1.0)
 
 
-def prompt_kind(case: Case) -> str:
-    """What the user drew in the question ("box", "scribble"); empty for nothing."""
-    return case.sample.visual_prompts[0].kind if case.sample.visual_prompts else ""
+_BY_NAME = ("box", "segment")
+"""Abilities of the world that ask for a thing by its name alone."""
+
+
+def way_of_asking(case: Case) -> str:
+    """How the question says what is meant: "box prompt" and the like for what the user drew, "by name" for the
+    plain name of a thing of the world; empty for anything else."""
+    if case.sample.visual_prompts:
+        return f"{case.sample.visual_prompts[0].kind} prompt"
+    return "by name" if case.sample.meta.get("ability") in _BY_NAME else ""
 
 
 # --- boxes ---------------------------------------------------------------------------------------------

@@ -20,11 +20,11 @@ from generalist.evaluation.measures.geometry import (
     mask_overlap,
     masks_of,
     picture_shape,
-    prompt_kind,
     right,
     score,
     shared_and_either,
     union,
+    way_of_asking,
 )
 from generalist.evaluation.measures.trivial import Floors
 from generalist.types import Mask
@@ -37,7 +37,7 @@ def judge(case: Case, outcome: Outcome) -> dict[str, Any]:
 
     ``shared`` and ``either``: pixels of intersection and union; ``ellipse`` and ``box``: the same two for an
     ellipse in, and the whole of, the boxes that the model wrote; of every mask its ``scores`` and whether
-    ``right``, at IoU 0.5 with a target of its own; ``prompt``: what the user drew.
+    ``right``, at IoU 0.5 with a target of its own; ``way``: how was asked.
     """
     shape = picture_shape(case)
     targets = [bitmap(mask, shape) for _, mask in drawn(case.sample.targets, Mask)]
@@ -52,7 +52,7 @@ def judge(case: Case, outcome: Outcome) -> dict[str, Any]:
         "box": shared_and_either(union([filled(box, shape) for box in boxes], shape), truth),
         "scores": [score(mask) for mask in masks],
         "right": right(mask_overlap(said, targets)),
-        "prompt": prompt_kind(case),
+        "way": way_of_asking(case),
     }
 
 
@@ -71,19 +71,19 @@ def cumulative_iou(counts: Sequence[tuple[int, int]]) -> float:
     return iou(sum(shared for shared, _ in counts), sum(either for _, either in counts))
 
 
-def by_prompt(kept: Sequence[Any], figures: Callable[[Sequence[Any]], dict[str, float]]) -> dict[str, float]:
-    """The figures of all cases, then those of the cases with each kind of drawing: ``"mask mIoU, box prompt"``."""
+def by_way(kept: Sequence[Any], figures: Callable[[Sequence[Any]], dict[str, float]]) -> dict[str, float]:
+    """The figures of all cases, then those of each way of asking: ``"mask mIoU, box prompt"``."""
     found = dict(figures(kept))
-    for kind in sorted({one["prompt"] for one in kept} - {""}):
-        of_kind = figures([one for one in kept if one["prompt"] == kind])
-        found |= {f"{figure}, {kind} prompt": value for figure, value in of_kind.items()}
+    for way in sorted({one["way"] for one in kept} - {""}):
+        asked_so = figures([one for one in kept if one["way"] == way])
+        found |= {f"{figure}, {way}": value for figure, value in asked_so.items()}
     return found
 
 
-def counts_by_prompt(kept: Sequence[Any], figures: Iterable[str]) -> dict[str, int]:
-    """On how many cases each figure of :func:`by_prompt` rests."""
-    kinds = Counter(one["prompt"] for one in kept if one["prompt"])
-    return {f"{figure}, {kind} prompt": number for kind, number in kinds.items() for figure in figures}
+def counts_by_way(kept: Sequence[Any], figures: Iterable[str]) -> dict[str, int]:
+    """On how many cases each figure of :func:`by_way` rests."""
+    ways = Counter(one["way"] for one in kept if one["way"])
+    return {f"{figure}, {way}": number for way, number in ways.items() for figure in figures}
 
 
 def _figures(kept: Sequence[Any]) -> dict[str, float]:
@@ -92,13 +92,13 @@ def _figures(kept: Sequence[Any]) -> dict[str, float]:
 
 
 def _combine(kept: Sequence[Any]) -> dict[str, float]:
-    return {**by_prompt(kept, _figures), **calibration(ERROR, kept)}
+    return {**by_way(kept, _figures), **calibration(ERROR, kept)}
 
 
 def _own_floors(kept: Sequence[Any]) -> Floors:
     """A round mask in the model's own box; for cIoU, which favours what fills its box, the box itself."""
-    ellipses = by_prompt(kept, lambda some: {MEAN: mean_iou(one["ellipse"] for one in some)})
-    boxes = by_prompt(kept, lambda some: {CUMULATIVE: cumulative_iou([one["box"] for one in some])})
+    ellipses = by_way(kept, lambda some: {MEAN: mean_iou(one["ellipse"] for one in some)})
+    boxes = by_way(kept, lambda some: {CUMULATIVE: cumulative_iou([one["box"] for one in some])})
     return {
         **{figure: ("ellipse in its own box", value) for figure, value in ellipses.items()},
         **{figure: ("its own box, filled", value) for figure, value in boxes.items()},
@@ -113,7 +113,7 @@ def _measure(group: str) -> Measure:
         combine=_combine,
         quality=quality,
         own_floors=_own_floors,
-        counts=lambda kept: counts_by_prompt(kept, (MEAN, CUMULATIVE)),
+        counts=lambda kept: counts_by_way(kept, (MEAN, CUMULATIVE)),
         lower_is_better=frozenset({ERROR}),
     )
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from generalist.evaluation.cases import Case, Measure, Outcome
-from generalist.evaluation.measures.geometry import prompt_kind
-from generalist.evaluation.measures.masks import by_prompt, counts_by_prompt
+from generalist.evaluation.measures.geometry import way_of_asking
+from generalist.evaluation.measures.masks import by_way, counts_by_way
 from generalist.evaluation.measures.normalise import head_noun, normalise, number_in, same_answer
 from generalist.evaluation.measures.trivial import Floors, answer, commonest, floors_of
 
@@ -98,10 +98,10 @@ CHOICE = Measure(
 
 def _judge_name(case: Case, outcome: Outcome) -> dict[str, Any]:
     """``name``: the reply is the expected one, article and case aside. ``noun``: it ends in the name of the kind of
-    thing, if ``meta["facts"]`` tells that, else it has the same head noun. ``prompt``: what the user drew."""
+    thing, if ``meta["facts"]`` tells that, else it has the same head noun. ``way``: how was asked."""
     right, noun, said = same_answer(outcome.text, case.sample.text), _noun(case), normalise(outcome.text)
     same_noun = f" {said}".endswith(f" {noun}") or head_noun(outcome.text) == noun
-    return {"name": right, "noun": right or (bool(noun) and same_noun), "prompt": prompt_kind(case)}
+    return {"name": right, "noun": right or (bool(noun) and same_noun), "way": way_of_asking(case)}
 
 
 def _noun(case: Case) -> str:
@@ -116,7 +116,7 @@ def _combine_name(kept: Sequence[Any]) -> dict[str, float]:
         names = {NAME: "name", NOUN: "noun"}
         return {figure: float(np.mean([one[key] for one in some])) for figure, key in names.items()}
 
-    return by_prompt(kept, figures)
+    return by_way(kept, figures)
 
 
 def _name_floors(cases: Sequence[Case]) -> Floors:
@@ -135,5 +135,5 @@ REGION_NAME = Measure(
     combine=_combine_name,
     quality=lambda kept: (float(kept["name"]) + float(kept["noun"])) / 2,
     floors=_name_floors,
-    counts=lambda kept: counts_by_prompt(kept, (NAME, NOUN)),
+    counts=lambda kept: counts_by_way(kept, (NAME, NOUN)),
 )

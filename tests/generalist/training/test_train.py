@@ -110,6 +110,8 @@ def test_the_exported_model_computes_what_was_trained(
         "mask_codec.safetensors",
         "depth_codec.safetensors",
     }
+    names = (tmp_path / "checkpoint" / "names.txt").read_text().splitlines()
+    assert names == [concept.name for concept in world[0].concepts]
 
 
 def test_going_on_from_a_checkpoint_begins_with_its_predictions(
