@@ -238,6 +238,12 @@ def _beginning(start: str, codecs: Path | None) -> tuple[GeneralistForConditiona
     if start and codecs is None:
         folder = resolve_model(start)
         checkpoint = load_checkpoint(folder)
+        tower = checkpoint.model.config.vision_config
+        if getattr(tower, "stem", None) != "mbconv":
+            raise GeneralistError(
+                f"{folder} has a vision tower of type {tower.model_type!r}; --start goes on from models like nano, "
+                "whose tower begins with an mbconv stem"
+            )
         return checkpoint.model, checkpoint.vocabulary, folder
     if codecs is None or start:
         raise GeneralistError("give either --codecs, to train from nothing, or --start, to go on from a checkpoint")

@@ -9,10 +9,16 @@ import pytest
 import torch
 
 from generalist.decoders import DepthCodec, MaskCodec
-from generalist.model import GeneralistConfig, GeneralistForConditionalGeneration, load_checkpoint
+from generalist.model import (
+    GeneralistConfig,
+    GeneralistForConditionalGeneration,
+    GeneralistProcessor,
+    load_checkpoint,
+    save_checkpoint,
+)
 from generalist.tokens import Vocabulary
 from generalist.training.recipe import Recipe, location_sigma, rate_factor
-from generalist.training.train import Run, normalise
+from generalist.training.train import Run, _beginning, normalise
 from generalist.training.trainee import Trainee
 from generalist.types import GeneralistError
 from generalist_datasets.world.compose import Assets
@@ -126,6 +132,20 @@ def test_going_on_from_a_checkpoint_begins_with_its_predictions(
     assert folded.keys() == expected.keys()
     for name, value in folded.items():
         torch.testing.assert_close(value, expected[name], atol=0.02, rtol=0.02)
+
+
+@pytest.mark.parametrize(("start", "codecs"), [("", None), ("nano", Path("codecs"))])
+def test_a_run_has_one_beginning(start: str, codecs: Path | None) -> None:
+    with pytest.raises(GeneralistError, match=r"give either --codecs, .* or --start"):
+        _beginning(start, codecs)
+
+
+def test_another_kind_of_model_is_refused_as_a_beginning(tmp_path: Path, vocab: Vocabulary) -> None:
+    other = GeneralistConfig.for_vocabulary(vocab, vision_config=VISION | {"stem": "patch"}, text_config=TEXT)
+    processor = GeneralistProcessor.for_model(other, vocab)
+    save_checkpoint(tmp_path / "other", GeneralistForConditionalGeneration(other), processor, vocab)
+    with pytest.raises(GeneralistError, match="--start goes on from models like nano"):
+        _beginning(str(tmp_path / "other"), None)
 
 
 def test_losses_fall(tmp_path: Path, vocab: Vocabulary, world: World, codecs: tuple[MaskCodec, DepthCodec]) -> None:
