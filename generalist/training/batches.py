@@ -7,7 +7,7 @@ import torch
 
 from generalist.decoders import DepthCodec, MaskCodec
 from generalist.tokens import Vocabulary
-from generalist.training.packing import NOTHING, Batch, Packer, collate
+from generalist.training.packing import NOTHING, Batch, ImageArrays, Packer, collate
 from generalist.training.recipe import BATCHES_A_CHUNK, Recipe
 from generalist_datasets.world.ask import Questioner, ask_about
 from generalist_datasets.world.compose import Assets, compose
@@ -43,9 +43,20 @@ class SceneBatches(torch.utils.data.Dataset[list[Batch]]):
             examples.append(self.packer.pack(rng, scene, questions))
         examples.sort(key=lambda e: len(e.ids))
         pad = self.packer.vocab.pad
-        batches = [collate(examples[k : k + size], pad) for k in range(0, len(examples), size)]
+        batches = [
+            collate(examples[k : k + size], pad, self._looks(chunk, k)) for k in range(0, len(examples), size)
+        ]
         np.random.default_rng([self.recipe.seed, chunk]).shuffle(batches)
         return batches
+
+    def _looks(self, chunk: int, batch: int) -> list[ImageArrays]:
+        """Scenes that nothing is asked about."""
+        looks = []
+        for k in range(1, self.recipe.looks + 1):  # numpy takes a trailing 0 for nothing
+            rng = np.random.default_rng([self.recipe.seed, chunk, batch, k])
+            scene = compose(rng, self.assets, self.menu, width=self.side, height=self.side)
+            looks.append(self.packer.image_arrays(scene))
+        return looks
 
 
 class CodeFiller(torch.nn.Module):

@@ -39,6 +39,9 @@ _PATCH_SHARE = 0.35
 
 NOTHING = -1
 
+ImageArrays = dict[str, np.ndarray]
+"""The arrays of an :class:`Example` that are one an image, by name."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Example:
@@ -77,7 +80,7 @@ class Weights:
     over ``mask`` shrinks by ``mask_decay`` from each code to the next.
     """
 
-    text: float = 0.5
+    text: float = 0.75
     loc: float = 1.0
     mask: float = 0.25
     mask_first: float = 1.0
@@ -117,7 +120,7 @@ class Packer:
         surfaces = {
             piece.surface for q in questions for piece in q.answer if isinstance(piece, Target) and piece.surface
         }
-        return Example(**columns, **self._scene_arrays(scene, surfaces))
+        return Example(**columns, **self.image_arrays(scene, surfaces))
 
     def _prefix_row(self) -> dict[str, np.ndarray]:
         return _columns(self.prefix, segment=0, first=0)
@@ -205,7 +208,8 @@ class Packer:
             )
             last_phrase = int(inside[-1])
 
-    def _scene_arrays(self, scene: Scene, surfaces: Set[str]) -> dict[str, np.ndarray]:
+    def image_arrays(self, scene: Scene, surfaces: Set[str] = frozenset()) -> ImageArrays:
+        """What of an example depends on the image alone; ``surfaces`` that an answer draws."""
         concepts = np.full(REGIONS, NOTHING, np.int64)
         boxes = np.zeros((REGIONS, 4), np.float32)
         crops = np.zeros((REGIONS, CROP_SIDE, CROP_SIDE), bool)
@@ -279,8 +283,11 @@ def normalised_depth(depth: np.ndarray) -> np.ndarray:
 Batch = dict[str, torch.Tensor]
 
 
-def collate(examples: Sequence[Example], pad_id: int) -> Batch:
-    """Stack examples; sequences are padded to the longest, in segment -1."""
+def collate(examples: Sequence[Example], pad_id: int, looks: Sequence[ImageArrays] = ()) -> Batch:
+    """Stack examples; sequences are padded to the longest, in segment -1.
+
+    ``looks``: further images, behind those of the examples; the batch has more images than sequences then.
+    """
     length = max(len(e.ids) for e in examples)
     length += -length % 8
     fills = {
@@ -292,7 +299,8 @@ def collate(examples: Sequence[Example], pad_id: int) -> Batch:
         for name, fill in fills.items()
     }
     for name in ("image", "patches", "concepts", "boxes", "crops", "cropped", "depth"):
-        batch[name] = torch.from_numpy(np.stack([getattr(e, name) for e in examples]))
+        rows = [getattr(e, name) for e in examples] + [look[name] for look in looks]
+        batch[name] = torch.from_numpy(np.stack(rows))
     return batch
 
 

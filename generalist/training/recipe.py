@@ -20,6 +20,9 @@ class Recipe:
     warmup_steps: int = 60
     seed: int = 0
     soft_masks: float = 0.1
+    looks: int = 0
+    """Further scenes in every batch that only the vision tower sees: they teach it names, boxes and depth at a
+    fraction of the cost of a scene with questions."""
     start: str = ""
     """The checkpoint that is gone on from; from nothing when empty."""
 

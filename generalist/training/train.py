@@ -261,12 +261,15 @@ def main(
     ] = "",
     images: Annotated[int, typer.Option(min=128, help="How many scenes to learn from.")] = 60_000,
     batch_size: Annotated[int, typer.Option(min=1)] = 16,
+    looks: Annotated[int, typer.Option(min=0, help="Further scenes a batch that only the vision tower sees.")] = 32,
     learning_rate: Annotated[float, typer.Option(min=0)] = 1.5e-3,
     seed: Annotated[int, typer.Option()] = 0,
     workers: Annotated[int, typer.Option(min=0, help="Processes that compose scenes.")] = 1,
 ) -> None:
     """Train the small default model on composed scenes."""
-    recipe = Recipe(images=images, batch_size=batch_size, learning_rate=learning_rate, seed=seed, start=start)
+    recipe = Recipe(
+        images=images, batch_size=batch_size, looks=looks, learning_rate=learning_rate, seed=seed, start=start
+    )
     torch.manual_seed(seed)
     model, vocab, folder = _beginning(start, codecs)
     masks = MaskCodec.load(folder / "mask_codec.safetensors", vocab.sizes)

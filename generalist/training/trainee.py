@@ -139,8 +139,9 @@ class Trainee(nn.Module):
             features = tower.stem.extract(pixels)
         patches = tower.encode(tower.stem.embed(features))
         embeddings = self.embeddings()
-        images = self.model.model.projector(patches) + INJECTION * self.name_head(patches)
         ids = batch["ids"]
+        read = patches[: len(ids)]  # behind them are images that nothing is asked about
+        images = self.model.model.projector(read) + INJECTION * self.name_head(read)
         inputs = functional.embedding(ids, embeddings) * INPUT_SCALE
         is_image = (ids == self.vocab.image).unsqueeze(-1)
         inputs = inputs.masked_scatter(is_image, images.to(inputs.dtype))
