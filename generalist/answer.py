@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from PIL import Image
 
 from generalist.draw import draw_overlay, save_depth, save_image
+from generalist.scores import Scores
 from generalist.types import (
     Box,
     DepthMap,
@@ -129,10 +129,15 @@ class Answer:
 
 
 def make_answer(
-    reply: Reply, generation: Generation, images: Sequence[Image.Image], decoders: Mapping[str, Decoder]
+    reply: Reply,
+    generation: Generation,
+    images: Sequence[Image.Image],
+    decoders: Mapping[str, Decoder],
+    scores: Scores | None = None,
 ) -> Answer:
-    """Decode every drawing of ``reply``, scored by the log-probabilities of ``generation``."""
-    outputs = tuple(item for phrase in reply.phrases for item in ground(phrase, images, decoders, generation.logprobs))
+    """Decode every drawing of ``reply``, scored by the log-probabilities of ``generation``; plainly by default."""
+    scored = zip(reply.phrases, (scores or Scores()).of(reply, generation.logprobs), strict=True)
+    outputs = tuple(item for phrase, of_phrase in scored for item in ground(phrase, images, decoders, of_phrase))
     return Answer(
         reply=reply,
         outputs=outputs,
@@ -143,27 +148,21 @@ def make_answer(
 
 
 def ground(
-    phrase: Phrase, images: Sequence[Image.Image], decoders: Mapping[str, Decoder], logprobs: Sequence[float] = ()
+    phrase: Phrase, images: Sequence[Image.Image], decoders: Mapping[str, Decoder], scores: Sequence[float] = ()
 ) -> list[Grounded]:
-    """The typed outputs of a phrase. They lie on the last image; without an image only documents remain."""
+    """The typed outputs of a phrase. They lie on the last image; without an image only documents remain.
+
+    ``scores``: one a drawing, or none; a decoder's own score goes first.
+    """
     unit = phrase.unit
     if unit is None or unit.kind not in decoders or (not images and unit.kind != "doc"):
         return []
     height_width = (images[-1].height, images[-1].width) if images else (1, 1)
-    certain = _geometric_mean(logprobs, phrase.tokens)
     image = max(len(images) - 1, 0)
+    decoded = decoders[unit.kind].decode(unit.refs, height_width)
     grounded: list[Grounded] = []
-    for ref, decoded in zip(unit.refs, decoders[unit.kind].decode(unit.refs, height_width), strict=True):
-        score = decoded.score
-        if score is None and logprobs:
-            score = certain * _geometric_mean(logprobs, ref.tokens)
-        output = replace(decoded, score=score)
+    given: Sequence[float | None] = scores or [None] * len(unit.refs)
+    for ref, drawn, score in zip(unit.refs, decoded, given, strict=True):
+        output = replace(drawn, score=score) if drawn.score is None else drawn
         grounded.append(Grounded(label=phrase.text, span=phrase.span, image=image, ref=ref.index, output=output))
     return grounded
-
-
-def _geometric_mean(logprobs: Sequence[float], tokens: tuple[int, int]) -> float:
-    """Geometric mean of the probabilities of tokens [start, stop); 1 when there are none."""
-    chosen = logprobs[tokens[0] : tokens[1]]
-    mean = math.fsum(chosen) / len(chosen) if chosen else 0.0
-    return math.exp(min(mean, 0.0)) if not math.isnan(mean) else 0.0

@@ -19,6 +19,7 @@ from generalist.engine import Engine
 from generalist.images import ImageSource, load_image
 from generalist.prompt import XYXY, EncodeMask, build
 from generalist.reply import PhraseDone, PlanDone, StreamParser, TextDelta, parse
+from generalist.scores import Scores
 from generalist.tasks import get_task, question
 from generalist.tokens import Vocabulary
 from generalist.types import (
@@ -67,7 +68,8 @@ def resolve_model(model: str | Path) -> Path:
 class Generalist:
     """A model that answers about images. Make one with :meth:`from_pretrained`.
 
-    ``encode_mask`` is needed for mask prompts only. ``seed`` is used where a request names none.
+    ``scores`` says how drawings are scored, plainly by default. ``encode_mask`` is needed for mask prompts only.
+    ``seed`` is used where a request names none.
     """
 
     def __init__(
@@ -76,12 +78,14 @@ class Generalist:
         vocabulary: Vocabulary,
         decoders: Mapping[str, Decoder],
         *,
+        scores: Scores | None = None,
         encode_mask: EncodeMask | None = None,
         seed: int | None = None,
     ) -> None:
         self.engine = engine
         self.vocabulary = vocabulary
         self.decoders = dict(decoders)
+        self.scores = scores or Scores()
         self._encode_mask = encode_mask
         self._seed = seed
         self._constraints: dict[tuple[Kind, ...], Constraint] = {}
@@ -107,6 +111,7 @@ class Generalist:
         from generalist.decoders import load_decoders
         from generalist.decoders.mask import MaskDecoder
 
+        scores = Scores.load(folder)
         if engine is None:
             engine, vocabulary = _load_engine(folder, device, dtype)
         else:
@@ -119,7 +124,7 @@ class Generalist:
             assert prompt.bitmap is not None  # prompt.build has looked
             return masks.encode(prompt.bitmap)
 
-        return cls(engine, vocabulary, decoders, encode_mask=encode_mask, seed=seed)
+        return cls(engine, vocabulary, decoders, scores=scores, encode_mask=encode_mask, seed=seed)
 
     # --- asking ---
 
@@ -198,7 +203,7 @@ class Generalist:
             generations.update(zip(rows, generated, strict=True))
         replies = {row: parse(generation.token_ids, self.vocabulary) for row, generation in generations.items()}
         return [
-            make_answer(replies[row], generations[row], prompt.images, self.decoders)
+            make_answer(replies[row], generations[row], prompt.images, self.decoders, self.scores)
             for row, prompt in enumerate(prompts)
         ]
 
