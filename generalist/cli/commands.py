@@ -11,6 +11,7 @@ import typer
 
 from generalist.cli import options as o
 from generalist.cli.data import data
+from generalist.cli.train import train
 
 app = typer.Typer(
     name="generalist",
@@ -137,6 +138,14 @@ def _make(spec: Command) -> Callable[..., None]:
 for _name, _spec in COMMANDS.items():
     app.command(_name, help=_spec.help, epilog=f"Example: {_spec.example}")(_make(_spec))
 app.add_typer(data, name="data")
+
+
+app.command(
+    "train",
+    help="Train a model like nano on composed scenes. Called again, it goes on where it stopped.",
+    epilog="Example: generalist train --out runs/mine --start nano --images 20000 --evaluate. On several GPUs: "
+    "accelerate launch --num_processes 4 -m generalist.cli train --out runs/mine --start nano",
+)(train)
 
 
 @app.command("info", help="Show versions, the device, the checkpoint and its vocabulary.")

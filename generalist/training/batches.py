@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator, Sequence
+from typing import TypeAlias
+
 import numpy as np
 import torch
 
 from generalist.decoders import DepthCodec, MaskCodec
 from generalist.tokens import Vocabulary
-from generalist.training.packing import NOTHING, Batch, ImageArrays, Packer, collate
+from generalist.training.examples import NOTHING, Batch, Example, ImageArrays, collate
+from generalist.training.packing import Packer
 from generalist.training.recipe import BATCHES_A_CHUNK, Recipe
 from generalist_datasets.world.ask import Questioner, ask_about
 from generalist_datasets.world.compose import Assets, compose
 from generalist_datasets.world.layout import Menu
+from generalist_datasets.world.scene import Scene
+
+SceneNumbers: TypeAlias = tuple[int, int, int, int]
+"""Seed, chunk, and within the chunk: number of the scene and 0, or first scene of a batch and number of the look."""
 
 _BOXES_ONLY = 0.12
 """The share of a run from nothing that asks for boxes alone."""
@@ -20,7 +29,8 @@ _BOXES_ONLY = 0.12
 class SceneBatches(torch.utils.data.Dataset[list[Batch]]):
     """Chunk number -> its batches; the same for the same seed, however many workers compose them.
 
-    ``side``: of the square scenes, in pixels.
+    ``side``: of the square scenes, in pixels. ``batch["scenes"]`` int64 [images, 4] tells every scene's numbers:
+    ``numpy.random.default_rng`` of them composes it again.
     """
 
     def __init__(self, recipe: Recipe, assets: Assets, menu: Menu, packer: Packer, side: int) -> None:
@@ -36,27 +46,62 @@ class SceneBatches(torch.utils.data.Dataset[list[Batch]]):
         size = self.recipe.batch_size
         boxes_only = not self.recipe.start and chunk < _BOXES_ONLY * self.recipe.chunks
         examples = []
-        for k in range(size * BATCHES_A_CHUNK):
-            rng = np.random.default_rng([self.recipe.seed, chunk, k])
-            scene = compose(rng, self.assets, self.menu, width=self.side, height=self.side)
+        for number in range(size * BATCHES_A_CHUNK):
+            # numpy takes a trailing 0 for nothing, so these are no looks
+            numbers = (self.recipe.seed, chunk, number, 0)
+            rng = np.random.default_rng(numbers)
+            scene = self._compose(rng)
             questions = ask_about(rng, self.questioner, scene, boxes_only=boxes_only)
-            examples.append(self.packer.pack(rng, scene, questions))
-        examples.sort(key=lambda e: len(e.ids))
-        pad = self.packer.vocab.pad
-        batches = [
-            collate(examples[k : k + size], pad, self._looks(chunk, k)) for k in range(0, len(examples), size)
-        ]
+            examples.append((numbers, self.packer.pack(rng, scene, questions)))
+        examples.sort(key=lambda e: len(e[1].ids))
+        batches = [self._batch(chunk, k, examples[k : k + size]) for k in range(0, len(examples), size)]
         np.random.default_rng([self.recipe.seed, chunk]).shuffle(batches)
         return batches
 
-    def _looks(self, chunk: int, batch: int) -> list[ImageArrays]:
-        """Scenes that nothing is asked about."""
-        looks = []
-        for k in range(1, self.recipe.looks + 1):  # numpy takes a trailing 0 for nothing
-            rng = np.random.default_rng([self.recipe.seed, chunk, batch, k])
-            scene = compose(rng, self.assets, self.menu, width=self.side, height=self.side)
-            looks.append(self.packer.image_arrays(scene))
-        return looks
+    def _batch(self, chunk: int, first: int, examples: Sequence[tuple[SceneNumbers, Example]]) -> Batch:
+        looks = [self._look((self.recipe.seed, chunk, first, k)) for k in range(1, self.recipe.looks + 1)]
+        arrays = [arrays for _, arrays in looks]
+        batch = collate([example for _, example in examples], self.packer.vocab.pad, arrays)
+        batch["scenes"] = torch.tensor([numbers for numbers, _ in [*examples, *looks]])
+        return batch
+
+    def _look(self, numbers: SceneNumbers) -> tuple[SceneNumbers, ImageArrays]:
+        """A scene that nothing is asked about."""
+        return numbers, self.packer.image_arrays(self._compose(np.random.default_rng(numbers)))
+
+    def _compose(self, rng: np.random.Generator) -> Scene:
+        return compose(rng, self.assets, self.menu, width=self.side, height=self.side)
+
+
+def upcoming(scenes: SceneBatches, process: int, step: int, workers: int) -> Iterator[list[Batch]]:
+    """What a process learns from in each step from ``step`` on: ``accumulate`` batches.
+
+    ``workers``: further processes that compose; 0 to compose in this one.
+    """
+    recipe = scenes.recipe
+    first, skip = divmod(step * recipe.accumulate, BATCHES_A_CHUNK)
+    loader = torch.utils.data.DataLoader(
+        scenes,
+        batch_size=None,
+        sampler=range(process + first * recipe.processes, recipe.chunks, recipe.processes),
+        num_workers=workers,
+        prefetch_factor=2 if workers else None,
+        worker_init_fn=_leave_signals_to_the_trainer,
+    )
+    gathered: list[Batch] = []
+    for chunk in loader:
+        for batch in chunk[skip:]:
+            gathered.append(batch)
+            if len(gathered) == recipe.accumulate:
+                yield gathered
+                gathered = []
+        skip = 0
+
+
+def _leave_signals_to_the_trainer(worker: int) -> None:
+    """Ctrl-C reaches every process of a terminal; the training process ends its workers itself."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 class CodeFiller(torch.nn.Module):

@@ -1,7 +1,5 @@
 """How far the mask codes of a trained model can be trusted: a last step of training.
 
-    python -m generalist.training.mask_trust runs/nano/checkpoint
-
 A model gets the coarse codes of a mask right more often than the fine ones. A wrong entry, believed in full, adds
 its whole length as noise; the least-squares answer to unreliable entries is to shorten each code's by one factor.
 The factors are fitted on training scenes that the model answers, and kept in the codec's file.
@@ -11,11 +9,9 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import torch
-import typer
 from PIL import Image
 from rich.progress import track
 from torch import Tensor
@@ -24,13 +20,14 @@ from generalist.decoders import MaskCodec
 from generalist.decoders.mask import FILE, MaskDecoder
 from generalist.decoders.mask_codec import SIDE
 from generalist.pipeline import Generalist
-from generalist.training.script import run
 from generalist.types import ChatRequest, Message, Sampling
 from generalist_datasets.world.dataset import World
 from generalist_datasets.world.scene import Scene
 
 _SEED = 555
 _BATCH = 24
+_FEWEST = 50
+"""Masks, below which the factors would be a matter of chance."""
 
 
 def fit_trust(codec: MaskCodec, codes: Tensor, crops: Tensor) -> Tensor:
@@ -80,19 +77,18 @@ def _request(scene: Scene, name: str) -> ChatRequest:
     return ChatRequest(messages=(message,), task="segment", sampling=Sampling(max_new_tokens=64))
 
 
-def main(
-    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint folder; its mask codec is rewritten.")],
-    scenes: Annotated[int, typer.Option(min=100)] = 800,
-) -> None:
-    """Fit and store how far the model's mask codes can be trusted (a minute)."""
+def fit_checkpoint(checkpoint: Path, scenes: int) -> None:
+    """Fit and store how far a checkpoint's mask codes can be trusted, from that many scenes (a minute for 800).
+
+    Rewrites the mask codec of the folder; a model that hardly ever draws a mask leaves it as it is.
+    """
     model = Generalist.from_pretrained(checkpoint)
     decoder = model.decoders["mask"]
     assert isinstance(decoder, MaskDecoder)
     codes, crops = answers(model, World("train", seed=_SEED, size=(192, 192), count=scenes))
+    if len(codes) < _FEWEST:
+        print(f"{checkpoint / FILE}: left as it is; only {len(codes)} masks of {scenes} scenes can be judged")
+        return
     decoder.codec.trust.copy_(fit_trust(decoder.codec, codes, crops))
     decoder.codec.save(checkpoint / FILE)
     print(f"{checkpoint / FILE}: trust {[round(v, 2) for v in decoder.codec.trust.tolist()]} from {len(codes)} masks")
-
-
-if __name__ == "__main__":
-    run(lambda: typer.run(main))

@@ -1,16 +1,6 @@
-"""From scenes and questions to training batches: several question-answer pairs share one image.
+"""From scenes and questions to training examples: several question-answer pairs share one image.
 
-Layout of a packed sequence::
-
-    <bos><user><image>*n | question 1 <assistant> answer 1 <eos> | question 2 <assistant> ... | padding
-    segment 0              segment 1                                segment 2 ...
-
-Every segment sees segment 0 and itself, causally, at the positions it would have alone; so packing
-changes no prediction and the image is read once.
-
-A *region* is what a mask can be of: thing k of the scene is region k, surface s is region MAX_THINGS + s.
-
-Shapes: B images, L positions, K regions, n image tokens, S = image side.
+The layout of a packed sequence is described in :mod:`generalist.training.examples`.
 """
 
 from __future__ import annotations
@@ -20,7 +10,6 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import torch
 
 from generalist.decoders import depth_codec
 from generalist.decoders.crops import SIDE as CROP_SIDE
@@ -28,7 +17,9 @@ from generalist.decoders.crops import mask_to_payload
 from generalist.decoders.depth import range_value
 from generalist.prompt import question_ids
 from generalist.reply import encode
+from generalist.tasks import TASKS
 from generalist.tokens import ASSISTANT, BOS, USER, Vocabulary
+from generalist.training.examples import NOTHING, Example, ImageArrays
 from generalist.types import Phrase, Ref, Reply, Unit
 from generalist_datasets.world.drawing import draw_prompt, inner_point
 from generalist_datasets.world.question import Drawn, Question, Target, answer_text
@@ -36,40 +27,8 @@ from generalist_datasets.world.scene import MAX_THINGS, SURFACES, Scene
 
 REGIONS = MAX_THINGS + len(SURFACES)
 _PATCH_SHARE = 0.35
-
-NOTHING = -1
-
-ImageArrays = dict[str, np.ndarray]
-"""The arrays of an :class:`Example` that are one an image, by name."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Example:
-    """One image and its packed questions; what only a codec knows is filled in by :func:`collate`'s caller.
-
-    Per position: ``ids``, ``segments``, ``positions``; ``weights`` of predicting this token from the
-    one before; ``locs`` the exact coordinate of a location token (NaN elsewhere); ``things`` the region
-    that the token speaks of; ``mask_code`` / ``depth_code`` which code of the mask / depth it is
-    (-1 elsewhere). Per image: ``image`` uint8 [S, S, 3], ``patches`` the thing of every patch [n],
-    ``concepts`` [K] (-1 for none and for surfaces), ``boxes`` [K, 4], ``crops`` bool [K, 64, 64] of the
-    regions that are ``cropped`` bool [K], ``depth`` normalised [96, 96], NaN where it is not known.
-    """
-
-    ids: np.ndarray
-    segments: np.ndarray
-    positions: np.ndarray
-    weights: np.ndarray
-    locs: np.ndarray
-    things: np.ndarray
-    mask_code: np.ndarray
-    depth_code: np.ndarray
-    image: np.ndarray
-    patches: np.ndarray
-    concepts: np.ndarray
-    boxes: np.ndarray
-    crops: np.ndarray
-    cropped: np.ndarray
-    depth: np.ndarray
+_SAMPLED_PATCHES = 8
+_TASK_NUMBERS = {name: number for number, name in enumerate(TASKS)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +102,7 @@ class Packer:
         answer = [*encode(reply, self.vocab), self.vocab.eos]
         row = _columns([*asked, *answer], segment=number, first=len(self.prefix))
         row["weights"][len(asked) :] = self.weights.text
+        row["tasks"][len(asked) :] = _TASK_NUMBERS[question.task]
         self._mark_answer(row, scene, len(asked), order)
         codes = np.flatnonzero(_within(row["ids"][: len(asked)], self.vocab.mask))
         for place, thing in zip(codes.reshape(-1, self.vocab.sizes.mask_length), mask_prompts, strict=True):
@@ -222,9 +182,11 @@ class Packer:
                 boxes[k], crops[k] = mask_to_payload(scene.surface_mask(name))
                 cropped[k] = True
         depth = np.full((depth_codec.SIDE, depth_codec.SIDE), np.nan, np.float32)
+        patches = patch_things(scene, self.grid)
         return {
             "image": scene.image,
-            "patches": patch_things(scene, self.grid),
+            "patches": patches,
+            "sampled": _some_of(patches != NOTHING),
             "concepts": concepts,
             "boxes": boxes,
             "crops": crops,
@@ -239,6 +201,7 @@ def _columns(ids: Sequence[int], *, segment: int, first: int) -> dict[str, np.nd
         "ids": np.asarray(ids, np.int64),
         "segments": np.full(length, segment, np.int64),
         "positions": np.arange(first, first + length),
+        "tasks": np.full(length, NOTHING, np.int64),
         "weights": np.zeros(length, np.float32),
         "locs": np.full(length, np.nan, np.float32),
         "things": np.full(length, NOTHING, np.int64),
@@ -272,45 +235,20 @@ def patch_things(scene: Scene, grid: int) -> np.ndarray:
     return np.where(cover.max(1) >= _PATCH_SHARE, cover.argmax(1), NOTHING)
 
 
+def _some_of(shown: np.ndarray) -> np.ndarray:
+    """Which patches are asked for mask codes: a few of those that show a thing, spread over the image.
+
+    What a loss asks does not depend on the other images of a batch, so that batches can be cut in any way.
+    """
+    among = np.flatnonzero(shown)
+    chosen = np.zeros_like(shown)
+    chosen[among[np.linspace(0, len(among) - 1, min(len(among), _SAMPLED_PATCHES)).astype(int)]] = True
+    return chosen
+
+
 def normalised_depth(depth: np.ndarray) -> np.ndarray:
     """Log depth between the nearest (0) and the farthest (1) pixel, float32 [96, 96]."""
     logs = np.log(depth)
     logs = (logs - logs.min()) / max(float(logs.max() - logs.min()), 1e-6)
     resized: np.ndarray = cv2.resize(logs, (depth_codec.SIDE, depth_codec.SIDE), interpolation=cv2.INTER_AREA)
     return resized.astype(np.float32)
-
-
-Batch = dict[str, torch.Tensor]
-
-
-def collate(examples: Sequence[Example], pad_id: int, looks: Sequence[ImageArrays] = ()) -> Batch:
-    """Stack examples; sequences are padded to the longest, in segment -1.
-
-    ``looks``: further images, behind those of the examples; the batch has more images than sequences then.
-    """
-    length = max(len(e.ids) for e in examples)
-    length += -length % 8
-    fills = {
-        "ids": pad_id, "segments": -1, "positions": 0, "weights": 0.0, "locs": np.nan,
-        "things": NOTHING, "mask_code": NOTHING, "depth_code": NOTHING,
-    }  # fmt: skip
-    batch = {
-        name: torch.from_numpy(np.stack([_padded(getattr(e, name), length, fill) for e in examples]))
-        for name, fill in fills.items()
-    }
-    for name in ("image", "patches", "concepts", "boxes", "crops", "cropped", "depth"):
-        rows = [getattr(e, name) for e in examples] + [look[name] for look in looks]
-        batch[name] = torch.from_numpy(np.stack(rows))
-    return batch
-
-
-def _padded(values: np.ndarray, length: int, fill: float) -> np.ndarray:
-    return np.pad(values, (0, length - len(values)), constant_values=fill)
-
-
-def block_causal_mask(segments: torch.Tensor) -> torch.Tensor:
-    """[B, L] -> bool [B, 1, L, L], True where a row may look: itself, its segment before it, segment 0."""
-    length = segments.shape[1]
-    causal = torch.ones(length, length, dtype=torch.bool, device=segments.device).tril()
-    same = segments[:, :, None] == segments[:, None, :]
-    return ((same | (segments == 0)[:, None, :]) & causal)[:, None]

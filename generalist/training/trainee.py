@@ -8,7 +8,7 @@
 * Auxiliary losses on image tokens (name, box, mask codes, depth) and on the attention of a few heads
   (look at the thing that you are about to draw) make localisation learnable in minutes.
 
-:meth:`Trainee.folded_state` folds the first three into plain weights of
+:func:`folded_state` folds the first three into plain weights of
 ``GeneralistForConditionalGeneration`` and drops the rest; inference knows nothing of them.
 
 Shapes: B images, L positions, n image tokens, K things an image, D width, V vocabulary, C concepts.
@@ -16,7 +16,7 @@ Shapes: B images, L positions, n image tokens, K things an image, D width, V voc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -26,8 +26,10 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from generalist.model import GeneralistForConditionalGeneration
+from generalist.model.image_processing import LITE0_MEAN, LITE0_STD
 from generalist.tokens import Vocabulary
-from generalist.training.packing import Batch, block_causal_mask
+from generalist.training.examples import Batch, block_causal_mask
+from generalist.training.losses import LOSS_WEIGHTS, attention_loss, named, patch_losses, token_loss
 
 RECORDED_LAYERS = (1, 2)
 RECORDED_HEADS = 2
@@ -49,7 +51,8 @@ ALL_ATTENTION_FUNCTIONS.register("generalist_recording", _recording_attention)
 
 
 class Trainee(nn.Module):
-    """Wraps a model for training.
+    """Wraps a model for training. Everything that is trained is used in :meth:`forward`, whatever a batch holds, so
+    that wrappers for several processes (DDP, FSDP) see every gradient.
 
     ``concept_tokens``: token ids of every concept's name. ``trained``: the model's weights are those of an
     earlier training and are gone on from; otherwise they get the start that suits learning from nothing.
@@ -70,6 +73,7 @@ class Trainee(nn.Module):
         super().__init__()
         self.model = model
         self.vocab = vocab
+        self._no_split_modules = model._no_split_modules  # what FSDP wraps by itself
         width = model.config.text_config.hidden_size
         model.model.language_model.config._attn_implementation = "generalist_recording"
         frozen = (model.model.vision_tower.stem.features, model.get_input_embeddings(), model.lm_head)
@@ -95,7 +99,7 @@ class Trainee(nn.Module):
 
     @torch.no_grad()
     def _unfold(self) -> None:
-        """The inverse of :meth:`folded_state`, as far as one plain weight tells what it was folded from."""
+        """The inverse of :func:`folded_state`, as far as one plain weight tells what it was folded from."""
         projector = self.model.model.projector.fc1
         embeddings = self.model.model.language_model.embed_tokens.weight.float() / INPUT_SCALE
         self.token_embedding.copy_(embeddings)
@@ -123,17 +127,34 @@ class Trainee(nn.Module):
 
     def embeddings(self) -> torch.Tensor:
         """[V, D], location tokens with their Fourier part."""
-        loc = self.vocab.loc
-        table = self.token_embedding
-        waves = self.loc_projection(self.loc_waves).to(table.dtype)
-        return torch.cat([table[: loc.start], table[loc.start : loc.stop] + waves, table[loc.stop :]])
+        waves = self.loc_projection(self.loc_waves).to(self.token_embedding.dtype)
+        return _with_waves(self.token_embedding, waves, self.vocab.loc)
 
-    def forward(self, pixels: torch.Tensor, batch: Batch) -> dict[str, torch.Tensor]:
-        """``pixels`` [B, 3, S, S] normalised.
+    def forward(
+        self, batch: Batch, mask_targets: torch.Tensor, sigma: float, totals: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """Read a batch and judge what is made of it.
 
-        Returns ``patches`` [B, n, D], ``embeddings`` [V, D], ``selected`` (flat indices of the positions
+        ``mask_targets`` [B, K, mask_length, mask_codes]; ``sigma`` of locations in bins; ``totals`` [losses] how much
+        all batches of the step ask (:func:`~generalist.training.losses.loss_totals`). Returns ``loss``, this batch's
+        part of what is minimised; ``losses`` [losses], its parts, and ``tallies`` [2, T], both without gradients.
+        """
+        outputs = self.predict(batch)
+        token, by_token = token_loss(outputs, batch, self.vocab, mask_targets, sigma)
+        patch, by_patch = patch_losses(self, outputs, batch, mask_targets, sigma)
+        sums = {"token": token, **patch, "attention": attention_loss(self, batch)}
+        losses = {name: sums[name].float() / total for name, total in named(totals).items()}
+        return {
+            "loss": torch.stack([weight * losses[name] for name, weight in LOSS_WEIGHTS.items()]).sum(),
+            "losses": torch.stack([losses[name].detach() for name in LOSS_WEIGHTS]),
+            "tallies": torch.cat([by_token, by_patch], dim=1),
+        }
+
+    def predict(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """Returns ``patches`` [B, n, D], ``embeddings`` [V, D], ``selected`` (flat indices of the positions
         whose next token counts) and their ``logits`` [selected, V].
         """
+        pixels = normalise(batch["image"])
         tower = self.model.model.vision_tower
         with torch.no_grad():
             features = tower.stem.extract(pixels)
@@ -156,26 +177,45 @@ class Trainee(nn.Module):
         logits = self.output(states.flatten(0, 1)[selected]) @ embeddings.t().to(states.dtype)
         return {"patches": patches, "embeddings": embeddings, "selected": selected, "logits": logits}
 
-    def recorded(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """Queries and keys [B, heads, L, head width] of the recorded layers, from the last forward."""
+    def take_recorded(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Queries and keys [B, heads, L, head width] of the recorded layers, from the last forward.
+
+        They are taken off the layers, which would keep the whole graph of a step alive until the next one.
+        """
         layers = self.model.model.language_model.layers
-        return [layers[k].self_attn.recorded for k in RECORDED_LAYERS]
+        taken = [layers[k].self_attn.recorded for k in RECORDED_LAYERS]
+        for k in RECORDED_LAYERS:
+            del layers[k].self_attn.recorded
+        return taken
 
-    def name_vectors(self, embeddings: torch.Tensor) -> torch.Tensor:
-        """[1 + C, D]: the background, then the mean of every concept's name tokens."""
+    def name_targets(self, embeddings: torch.Tensor) -> torch.Tensor:
+        """[1 + C, D], what the name head should give: the background, then the mean of every concept's tokens."""
         names = functional.embedding_bag(self.name_tokens, embeddings, self.name_starts, mode="mean")
-        return torch.cat([self.background[None], names])
+        return torch.cat([self.background[None], names]) * INJECTION
 
-    @torch.no_grad()
-    def folded_state(self) -> dict[str, torch.Tensor]:
-        """The state of a plain model that computes the same."""
-        state = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
-        embeddings = self.embeddings().detach()
-        state["model.language_model.embed_tokens.weight"] = embeddings * INPUT_SCALE
-        state["lm_head.weight"] = embeddings @ self.output.weight
-        state["model.projector.fc1.weight"] += INJECTION * self.name_head.weight
-        state["model.projector.fc1.bias"] += INJECTION * self.name_head.bias
-        return state
+
+@torch.no_grad()
+def folded_state(state: Mapping[str, torch.Tensor], vocab: Vocabulary) -> dict[str, torch.Tensor]:
+    """From the whole state of a :class:`Trainee`, that of a plain model that computes the same."""
+    folded = {name.removeprefix("model."): v.clone() for name, v in state.items() if name.startswith("model.")}
+    waves = state["loc_waves"] @ state["loc_projection.weight"].t()
+    embeddings = _with_waves(state["token_embedding"], waves, vocab.loc)
+    folded["model.language_model.embed_tokens.weight"] = embeddings * INPUT_SCALE
+    folded["lm_head.weight"] = embeddings @ state["output.weight"]
+    folded["model.projector.fc1.weight"] += INJECTION * state["name_head.weight"]
+    folded["model.projector.fc1.bias"] += INJECTION * state["name_head.bias"]
+    return folded
+
+
+def normalise(image: torch.Tensor) -> torch.Tensor:
+    """uint8 [B, S, S, 3] -> float [B, 3, S, S], as the image processor does."""
+    mean, std = (torch.tensor(v) for v in (LITE0_MEAN, LITE0_STD))
+    pixels = image.permute(0, 3, 1, 2).float() / 255
+    return (pixels - mean.to(pixels)[:, None, None]) / std.to(pixels)[:, None, None]
+
+
+def _with_waves(table: torch.Tensor, waves: torch.Tensor, loc: range) -> torch.Tensor:
+    return torch.cat([table[: loc.start], table[loc.start : loc.stop] + waves, table[loc.stop :]])
 
 
 def _waves(values: torch.Tensor) -> torch.Tensor:

@@ -12,15 +12,8 @@ from generalist.model import Checkpoint
 from generalist.prompt import build
 from generalist.reply import parse
 from generalist.tokens import Vocabulary
-from generalist.training.packing import (
-    NOTHING,
-    Example,
-    Packer,
-    block_causal_mask,
-    collate,
-    normalised_depth,
-    patch_things,
-)
+from generalist.training.examples import NOTHING, Example, block_causal_mask, collate
+from generalist.training.packing import Packer, normalised_depth, patch_things
 from generalist.types import ChatRequest, Message
 from generalist_datasets.world.ask import Questioner, ask_about
 from generalist_datasets.world.compose import Assets, compose
@@ -149,7 +142,7 @@ def test_packing_changes_no_prediction(tiny_checkpoint: Checkpoint, vocab: Vocab
 
 
 def test_collating_pads_into_a_segment_of_its_own(vocab: Vocabulary, example: Example) -> None:
-    columns = ("ids", "segments", "positions", "weights", "locs", "things", "mask_code", "depth_code")
+    columns = ("ids", "segments", "positions", "tasks", "weights", "locs", "things", "mask_code", "depth_code")
     short = dataclasses.replace(example, **{name: getattr(example, name)[:150] for name in columns})
     batch = collate([example, short], vocab.pad)
     length = batch["ids"].shape[1]
