@@ -99,9 +99,12 @@ def upcoming(scenes: SceneBatches, process: int, step: int, workers: int) -> Ite
 
 
 def _leave_signals_to_the_trainer(worker: int) -> None:
-    """Ctrl-C reaches every process of a terminal; the training process ends its workers itself."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    """A signal often goes to a whole group of processes; the trainer needs scenes until it has saved its state.
+
+    A worker ends when the trainer wants no more, or is no more.
+    """
+    for kind in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(kind, signal.SIG_IGN)
 
 
 class CodeFiller(torch.nn.Module):

@@ -39,9 +39,7 @@ def check_beginning(start: str, codecs: Path | None) -> None:
     if codecs is not None:
         missing = [name for name in (mask.FILE, depth.FILE) if not (codecs / name).is_file()]
         if missing:
-            raise GeneralistError(
-                f"--codecs {codecs} has no {' and no '.join(missing)}; fit them into one folder"
-            )
+            raise GeneralistError(f"--codecs {codecs} has no {' and no '.join(missing)}; fit them into one folder")
 
 
 def begin(start: str, codecs: Path | None) -> Beginning:

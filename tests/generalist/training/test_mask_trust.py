@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
+import pytest
 import torch
 
 from generalist.decoders import MaskCodec
-from generalist.training.mask_trust import fit_trust, what_the_box_shows
+from generalist.decoders.mask import MaskDecoder
+from generalist.tokens import Vocabulary
+from generalist.training.mask_trust import fit_checkpoint, fit_trust, what_the_box_shows
 
 
 def boxes(count: int) -> torch.Tensor:
@@ -42,3 +48,25 @@ def test_a_box_shows_what_lies_in_it() -> None:
     assert what_the_box_shows(mask, (0.5, 0.5, 1.0, 1.0)).all()
     assert what_the_box_shows(mask, (0.0, 0.0, 1.0, 1.0)).mean() == 0.25
     assert not what_the_box_shows(mask, (0.0, 0.0, 0.4, 1.0)).any()
+
+
+def test_a_model_that_hardly_draws_masks_keeps_its_codec(
+    tmp_path: Path, vocab: Vocabulary, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Factors from a handful of masks would be a matter of chance; with enough the codec is written again."""
+    crops = boxes(200)
+    decoder = MaskDecoder(vocab, MaskCodec.fit(crops, entries=16, components=32))
+    codes = decoder.codec.encode(crops)
+    monkeypatch.setattr(
+        "generalist.training.mask_trust.Generalist.from_pretrained",
+        lambda folder: SimpleNamespace(decoders={"mask": decoder}),
+    )
+    monkeypatch.setattr("generalist.training.mask_trust.World", lambda split, **options: options["count"])
+    for drawn, written in ((0, False), (49, False), (200, True)):
+        answered = (codes[:drawn], crops[:drawn]) if drawn else (torch.tensor([]), torch.tensor([]))
+        monkeypatch.setattr("generalist.training.mask_trust.answers", lambda model, world, answered=answered: answered)
+        fit_checkpoint(tmp_path, 300)
+        said = capsys.readouterr().out
+        assert (f"only {drawn} masks of 300 scenes" in said) != written
+        assert (tmp_path / "mask_codec.safetensors").exists() == written
+    assert decoder.codec.trust.min() < 1
