@@ -77,7 +77,7 @@ def load_oriented(source: ImageSource) -> tuple[Image.Image, int]:
         result = _to_rgb(picture)
         result.info = {}  # an orientation left there would be applied again by the next reader
         return result, orientation
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, AssertionError) as error:  # AssertionError: a palette that is said to be there is not
         raise GeneralistError(f"{_name(source)}: cannot convert mode {picture.mode} to RGB ({_line(error)})") from error
 
 

@@ -30,7 +30,9 @@ from generalist.types import (
     Grounded,
     Kind,
     Message,
+    Phrase,
     Prompt,
+    Reply,
     Sampling,
     VisualPrompt,
 )
@@ -65,30 +67,90 @@ def resolve_model(model: str | Path) -> Path:
     raise GeneralistError(f"unknown model {str(model)[:200]!r}; use a shipped one ({names}) or a checkpoint folder")
 
 
-class Generalist:
-    """A model that answers about images. Make one with :meth:`from_pretrained`.
+class Line:
+    """All of a model but its engine: from requests to prompts, and from tokens to answers.
 
-    ``scores`` says how drawings are scored, plainly by default. ``encode_mask`` is needed for mask prompts only.
-    ``seed`` is used where a request names none.
+    ``scores`` says how drawings are scored, plainly by default. ``encode_mask`` is needed for mask prompts only. A
+    server that runs the engine in its own way has one of these.
     """
 
     def __init__(
         self,
-        engine: Engine,
         vocabulary: Vocabulary,
         decoders: Mapping[str, Decoder],
         *,
         scores: Scores | None = None,
         encode_mask: EncodeMask | None = None,
-        seed: int | None = None,
     ) -> None:
-        self.engine = engine
         self.vocabulary = vocabulary
         self.decoders = dict(decoders)
         self.scores = scores or Scores()
         self._encode_mask = encode_mask
-        self._seed = seed
         self._constraints: dict[tuple[Kind, ...], Constraint] = {}
+
+    @classmethod
+    def from_folder(cls, folder: Path, vocabulary: Vocabulary | None = None) -> Line:
+        """The line of a checkpoint folder; :class:`GeneralistError` for what cannot be loaded."""
+        # Here, so that a line made of other parts needs no torch.
+        from generalist.decoders import load_decoders
+        from generalist.decoders.mask import MaskDecoder
+
+        scores = Scores.load(folder)
+        vocabulary = vocabulary or Vocabulary.load(folder)
+        decoders = load_decoders(folder, vocabulary)
+        masks = decoders["mask"]
+        assert isinstance(masks, MaskDecoder)
+
+        def encode_mask(prompt: VisualPrompt) -> tuple[XYXY, tuple[int, ...]]:
+            assert prompt.bitmap is not None  # prompt.build has looked
+            return masks.encode(prompt.bitmap)
+
+        return cls(vocabulary, decoders, scores=scores, encode_mask=encode_mask)
+
+    def prepare(self, request: ChatRequest) -> Prompt:
+        """What the engine gets for a request; :class:`GeneralistError` when the request is wrong."""
+        for message in request.messages:
+            if not message.text.isascii() and message.text != message.text.encode("utf-8", "replace").decode():
+                raise GeneralistError("the prompt is not valid Unicode: it has bytes that are not UTF-8; retype it")
+        prompt = build(request, self.vocabulary, self._encode_mask)
+        return replace(prompt, constraint=self._constraint(request.task, bool(prompt.images)))
+
+    def answer(self, prompt: Prompt, generation: Generation) -> Answer:
+        """The answer that a generation means."""
+        reply = parse(generation.token_ids, self.vocabulary)
+        return make_answer(reply, generation, prompt.images, self.decoders, self.scores)
+
+    def ground(
+        self, phrase: Phrase, prompt: Prompt, logprobs: Sequence[float] = (), before: Sequence[Phrase] = ()
+    ) -> list[Grounded]:
+        """What a phrase draws, scored by the reply so far: its ``logprobs``, if there are any, and its phrases.
+
+        The score in the whole answer may differ a little: how long a list gets is known only at its end.
+        """
+        (*_, scores) = self.scores.of(Reply(phrases=(*before, phrase)), logprobs)
+        return ground(phrase, prompt.images, self.decoders, scores)
+
+    def _constraint(self, task: str, has_image: bool) -> Constraint:
+        """The grammar of what this task may draw, this checkpoint can decode and this prompt has a place for."""
+        from generalist.constrain import reply_constraint
+
+        emits = get_task(task).emits
+        kinds = tuple(kind for kind in emits if kind in self.decoders and (has_image or kind == "doc"))
+        if kinds not in self._constraints:
+            self._constraints[kinds] = reply_constraint(self.vocabulary, kinds=kinds, plan=bool(kinds))
+        return self._constraints[kinds]
+
+
+class Generalist:
+    """A model that answers about images. Make one with :meth:`from_pretrained`.
+
+    ``seed`` is used where a request names none.
+    """
+
+    def __init__(self, engine: Engine, line: Line, *, seed: int | None = None) -> None:
+        self.engine = engine
+        self.line = line
+        self._seed = seed
 
     @classmethod
     def from_pretrained(
@@ -107,24 +169,18 @@ class Generalist:
         and dtype are its business. Raises :class:`GeneralistError` for what cannot be loaded.
         """
         folder = resolve_model(model)
-        # Here, so that a pipeline made of other parts needs no torch.
-        from generalist.decoders import load_decoders
-        from generalist.decoders.mask import MaskDecoder
-
-        scores = Scores.load(folder)
+        vocabulary = None
         if engine is None:
-            engine, vocabulary = _load_engine(folder, device, dtype)
-        else:
-            vocabulary = Vocabulary.load(folder)
-        decoders = load_decoders(folder, vocabulary)
-        masks = decoders["mask"]
-        assert isinstance(masks, MaskDecoder)
+            engine, vocabulary = load_transformers_engine(folder, device, dtype)
+        return cls(engine, Line.from_folder(folder, vocabulary), seed=seed)
 
-        def encode_mask(prompt: VisualPrompt) -> tuple[XYXY, tuple[int, ...]]:
-            assert prompt.bitmap is not None  # prompt.build has looked
-            return masks.encode(prompt.bitmap)
+    @property
+    def vocabulary(self) -> Vocabulary:
+        return self.line.vocabulary
 
-        return cls(engine, vocabulary, decoders, scores=scores, encode_mask=encode_mask, seed=seed)
+    @property
+    def decoders(self) -> dict[str, Decoder]:
+        return self.line.decoders
 
     # --- asking ---
 
@@ -195,21 +251,17 @@ class Generalist:
 
     def answer(self, requests: Sequence[ChatRequest]) -> list[Answer]:
         """Answer requests, in order; those that share a sampling run as one batch."""
-        prompts = [self._prepare(request) for request in requests]
+        prompts = [self.line.prepare(request) for request in requests]
         generations: dict[int, Generation] = {}
         for sampling in dict.fromkeys(request.sampling for request in requests):
             rows = [row for row, request in enumerate(requests) if request.sampling == sampling]
             generated = self.engine.generate([prompts[row] for row in rows], sampling)
             generations.update(zip(rows, generated, strict=True))
-        replies = {row: parse(generation.token_ids, self.vocabulary) for row, generation in generations.items()}
-        return [
-            make_answer(replies[row], generations[row], prompt.images, self.decoders, self.scores)
-            for row, prompt in enumerate(prompts)
-        ]
+        return [self.line.answer(prompt, generations[row]) for row, prompt in enumerate(prompts)]
 
     def answer_stream(self, request: ChatRequest) -> Iterator[StreamEvent]:
         """Stream one request. What is wrong with it is raised here, not at the first ``next``."""
-        prompt = self._prepare(request)
+        prompt = self.line.prepare(request)
         return self._events(prompt, self.engine.stream(prompt, request.sampling))
 
     # --- steps ---
@@ -228,7 +280,7 @@ class Generalist:
     def _known(self, events: Sequence[object], prompt: Prompt) -> Iterator[StreamEvent]:
         for event in events:
             if isinstance(event, PhraseDone):
-                yield from ground(event.phrase, prompt.images, self.decoders)
+                yield from self.line.ground(event.phrase, prompt)
             elif isinstance(event, TextDelta | PlanDone):
                 yield event
 
@@ -249,25 +301,11 @@ class Generalist:
         chosen = sampling or Sampling(max_new_tokens=get_task(task).max_new_tokens)
         return replace(chosen, seed=self._seed) if chosen.seed is None else chosen
 
-    def _prepare(self, request: ChatRequest) -> Prompt:
-        for message in request.messages:
-            if not message.text.isascii() and message.text != message.text.encode("utf-8", "replace").decode():
-                raise GeneralistError("the prompt is not valid Unicode: it has bytes that are not UTF-8; retype it")
-        prompt = build(request, self.vocabulary, self._encode_mask)
-        return replace(prompt, constraint=self._constraint(request.task, bool(prompt.images)))
 
-    def _constraint(self, task: str, has_image: bool) -> Constraint:
-        """The grammar of what this task may draw, this checkpoint can decode and this prompt has a place for."""
-        from generalist.constrain import reply_constraint
-
-        emits = get_task(task).emits
-        kinds = tuple(kind for kind in emits if kind in self.decoders and (has_image or kind == "doc"))
-        if kinds not in self._constraints:
-            self._constraints[kinds] = reply_constraint(self.vocabulary, kinds=kinds, plan=bool(kinds))
-        return self._constraints[kinds]
-
-
-def _load_engine(folder: Path, device: str, dtype: str | torch.dtype | None) -> tuple[Engine, Vocabulary]:
+def load_transformers_engine(
+    folder: Path, device: str, dtype: str | torch.dtype | None = None
+) -> tuple[Engine, Vocabulary]:
+    """The in-process engine and its vocabulary; arguments as for :meth:`Generalist.from_pretrained`."""
     import torch
 
     from generalist.engine.transformers_engine import TransformersEngine

@@ -206,13 +206,17 @@ class ChatRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Constraint:
-    """What the reply may look like: an xgrammar EBNF over token ids, as text.
+    """What the reply may look like: ``grammar``, an xgrammar EBNF over token ids, as text.
 
+    With a ``json_schema`` (a JSON Schema, as text) it is JSON of that schema in text tokens instead, and draws nothing.
     Text rather than a compiled object, so that it is hashable, travels to any engine
-    (in-process or a vLLM server) and is compiled once per engine.
+    (in-process or a vLLM server) and is compiled once per engine. For the same reason ``identifiers`` is the path
+    of a file (``generalist.identifiers``): with it, only identifiers of that collection may stand within ``<doc>``.
     """
 
     grammar: str
+    identifiers: str | None = None
+    json_schema: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,7 +246,9 @@ class Generation:
     """What an engine returns.
 
     ``token_ids`` without the end token; ``logprobs`` (natural log, same length) are the model's
-    own, under the constraint: a token that the grammar forces has log-probability 0.
+    own over what the grammar allows: a token that it forces has log-probability 0. Identifiers narrow
+    the choice but not what is counted, so that a document which the model does not believe in scores low
+    even where no other is left (as GENRE scores them).
     """
 
     token_ids: tuple[int, ...]

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
 
 from generalist.model import GeneralistForConditionalGeneration
 
@@ -58,7 +60,48 @@ class Context:
         index = torch.tensor(rows, device=self._lengths.device)
         self._cache.reorder_cache(index)  # type: ignore[arg-type]
         self._lengths = self._lengths[index]
-        self._mask = None if self._mask is None else self._mask[index]
+        if self._mask is not None:
+            self._mask = self._mask[index]
+            self._drop_padding()
+
+    @property
+    def can_join(self) -> bool:
+        """Whether rows of another context fit in: not where layers keep a window or a running state."""
+        return all(type(layer) is DynamicLayer for layer in self._cache.layers)
+
+    @torch.inference_mode()
+    def join(self, others: Sequence[Context]) -> None:
+        """Take in the rows of ``others`` behind the own ones, shorter ones padded on the left.
+
+        All have read something and :attr:`can_join`. The others are used up.
+        """
+        contexts = [self, *others]
+        assert all(context._lengths is not None and context.can_join for context in contexts)
+        masks = [context._whole_mask() for context in contexts]
+        width = max(mask.shape[-1] for mask in masks)
+        for mine, *theirs in zip(*(_grown(context._cache) for context in contexts), strict=True):
+            mine.keys = _stack([mine.keys, *(layer.keys for layer in theirs)], width)
+            mine.values = _stack([mine.values, *(layer.values for layer in theirs)], width)
+        self._lengths = torch.cat([cast(Tensor, context._lengths) for context in contexts])
+        self._mask = torch.cat([_widen(mask, width, dim=-1) for mask in masks])
+        self._drop_padding()
+
+    def _whole_mask(self) -> Tensor:
+        if self._mask is not None:
+            return self._mask
+        assert self._lengths is not None
+        return self._lengths.new_ones(len(self._lengths), self._cache.get_seq_length())
+
+    def _drop_padding(self) -> None:
+        """Forget the positions that are padding in every row, and the mask when nothing else is."""
+        assert self._lengths is not None and self._mask is not None
+        shortest, longest = (int(length) for length in self._lengths.aminmax())
+        if (cut := self._mask.shape[-1] - longest) and self.can_join:
+            for layer in _grown(self._cache):
+                layer.keys, layer.values = layer.keys[:, :, cut:], layer.values[:, :, cut:]
+            self._mask = self._mask[:, cut:]
+        if shortest == self._mask.shape[-1]:
+            self._mask = None
 
     @torch.inference_mode()
     def fork(self) -> Context:
@@ -68,3 +111,25 @@ class Context:
         other._cache = copy.deepcopy(self._cache)
         other._lengths, other._mask = self._lengths, self._mask
         return other
+
+
+class _Grown(Protocol):
+    """A layer of a cache that has read something: keys and values [R, heads, S, head width]."""
+
+    keys: Tensor
+    values: Tensor
+
+
+def _grown(cache: DynamicCache) -> list[_Grown]:
+    return cast(list[_Grown], cache.layers)
+
+
+def _widen(tensor: Tensor, width: int, dim: int) -> Tensor:
+    """``tensor`` with zeros put in front along ``dim`` until it is ``width`` wide."""
+    shape = list(tensor.shape)
+    shape[dim] = width - shape[dim]
+    return torch.cat([tensor.new_zeros(shape), tensor], dim=dim) if shape[dim] else tensor
+
+
+def _stack(states: Sequence[Tensor], width: int) -> Tensor:
+    return torch.cat([_widen(rows, width, dim=-2) for rows in states])

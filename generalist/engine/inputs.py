@@ -40,6 +40,28 @@ class Input:
         return self.ids[: self.shared], self.digests
 
 
+def check_prompt(prompt: Prompt, vocabulary: Vocabulary, image_tokens: int, max_tokens: int) -> int:
+    """The tokens of a prompt whose images take ``image_tokens`` each.
+
+    Raises :class:`GeneralistError` for one that cannot be run; the adapter is not looked at.
+    """
+    if not prompt.token_ids:
+        raise GeneralistError("the prompt has 0 tokens; give it at least one")
+    if (places := prompt.token_ids.count(vocabulary.image)) != len(prompt.images):
+        raise GeneralistError(
+            f"the prompt has {places} <image> tokens and {len(prompt.images)} images; give one image for each"
+        )
+    if wrong := [i for i in prompt.token_ids if not 0 <= i < vocabulary.size]:
+        raise GeneralistError(f"the prompt has token id {wrong[0]}; use ids from 0 to {vocabulary.size - 1}")
+    count = len(prompt.token_ids) + len(prompt.images) * (image_tokens - 1)
+    if count > max_tokens:
+        raise GeneralistError(
+            f"the prompt has {count} tokens ({len(prompt.images)} images of {image_tokens} each); use at most "
+            f"{max_tokens}, so that one new token fits the model's context of {max_tokens + 1}"
+        )
+    return count
+
+
 class InputReader:
     """Checks prompts and computes the features of their images, once for each image."""
 
@@ -58,24 +80,11 @@ class InputReader:
 
     def check(self, prompt: Prompt, max_tokens: int) -> Input:
         """The prompt with its images expanded; :class:`GeneralistError` when it cannot be run."""
-        image_id, size = self._vocabulary.image, self._vocabulary.size
         if prompt.adapter is not None:
             raise GeneralistError(f"adapter {prompt.adapter!r} is not loaded; this engine runs the base model alone")
-        if not prompt.token_ids:
-            raise GeneralistError("the prompt has 0 tokens; give it at least one")
-        if (places := prompt.token_ids.count(image_id)) != len(prompt.images):
-            raise GeneralistError(
-                f"the prompt has {places} <image> tokens and {len(prompt.images)} images; give one image for each"
-            )
-        if wrong := [i for i in prompt.token_ids if not 0 <= i < size]:
-            raise GeneralistError(f"the prompt has token id {wrong[0]}; use ids from 0 to {size - 1}")
-        copies = self._model.config.num_image_tokens
+        image_id, copies = self._vocabulary.image, self._model.config.num_image_tokens
+        check_prompt(prompt, self._vocabulary, copies, max_tokens)
         ids = tuple(i for token in prompt.token_ids for i in ((token,) * copies if token == image_id else (token,)))
-        if len(ids) > max_tokens:
-            raise GeneralistError(
-                f"the prompt has {len(ids)} tokens ({len(prompt.images)} images of {copies} each); use at most "
-                f"{max_tokens}, so that one new token fits the model's context of {max_tokens + 1}"
-            )
         pixels = self._pixels(prompt)
         shared = len(ids) - ids[::-1].index(image_id) if pixels else 0
         # A shared part that is the whole prompt would leave nothing to read for the first new token.

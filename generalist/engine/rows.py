@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from generalist.identifiers import Automaton, Int32s
+
 if TYPE_CHECKING:
     from xgrammar import GrammarMatcher
 
@@ -16,20 +18,33 @@ class Row:
     """A reply under way.
 
     ``forced`` is the only token that the grammar allows next, or None when there is a choice.
+    ``candidates`` are the ids that ``identifiers`` allow next, None where they allow all.
     ``finish_reason`` stays None until the end token or the last of ``budget`` tokens is taken.
     """
 
-    def __init__(self, slot: int, allowed: Allowed, matcher: GrammarMatcher | None, *, eos: int, budget: int) -> None:
+    def __init__(
+        self,
+        slot: int,
+        allowed: Allowed,
+        matcher: GrammarMatcher | None,
+        *,
+        eos: int,
+        budget: int,
+        identifiers: Automaton | None = None,
+    ) -> None:
         self.slot = slot
         self.ids: list[int] = []
         self.logprobs: list[float] = []
         self.forced: int | None = None
+        self.candidates: Int32s | None = None
         self.finish_reason: Literal["stop", "length"] | None = None
         self._read = 0
         self._allowed = allowed
         self._matcher = matcher
         self._eos = eos
         self._budget = budget
+        self._identifiers = identifiers
+        self._state = 0 if identifiers is None else identifiers.start()
         self._look()
 
     def take(self, token: int, logprob: float) -> bool:
@@ -41,6 +56,8 @@ class Row:
         self.logprobs.append(logprob)
         if self._matcher is not None and not self._matcher.accept_token(token):
             raise RuntimeError(f"internal error: the grammar refused token {token}, which it had allowed")
+        if self._identifiers is not None:
+            self._state = self._identifiers.advance(self._state, token)
         if len(self.ids) == self._budget:
             self.finish_reason = "length"
         else:
@@ -59,6 +76,8 @@ class Row:
         return self._allowed.bits[self.slot]
 
     def _look(self) -> None:
+        if self._identifiers is not None:
+            self.candidates = self._identifiers.allowed(self._state)
         if self._matcher is None:
             return
         self._allowed.fill(self.slot, self._matcher)
@@ -68,7 +87,8 @@ class Row:
                 f"internal error: the grammar allows no token after {len(self.ids)} tokens (the last ones: "
                 f"{self.ids[-8:]}); it must be able to go on or to end everywhere"
             )
-        self.forced = self._allowed.first(self.slot) if count == 1 else None
+        # Where identifiers have a say, what the grammar would force may not exist.
+        self.forced = self._allowed.first(self.slot) if count == 1 and self.candidates is None else None
 
 
 class Allowed:

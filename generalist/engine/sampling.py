@@ -24,14 +24,29 @@ def mask_logits(logits: Tensor, allowed: Tensor, vocabulary_size: int) -> Tensor
     return masked
 
 
-def choose(logits: Tensor, sampling: Sampling, draws: list[float]) -> tuple[list[int], list[float]]:
+def keep_only(row: Tensor, ids: Tensor, end: int) -> None:
+    """Set the logits ``row`` [V] to -inf but for ``ids``; the end token alone when those are all -inf, or none.
+
+    In place, and without waiting for a GPU.
+    """
+    kept = row[ids]
+    row.fill_(-math.inf)
+    row[ids] = kept
+    row[end] = torch.where(kept.isneginf().all(), 0, row[end])
+
+
+def choose(
+    logits: Tensor, sampling: Sampling, draws: list[float], among: Tensor | None = None
+) -> tuple[list[int], list[float]]:
     """The next token of every row, and its log-probability.
 
-    ``logits`` float32[R, 32 W] hold -inf where a token is not allowed. ``draws`` are R numbers in [0, 1)
-    (none are needed when greedy). The log-probabilities are the model's own over what is allowed, whatever the
-    temperature, ``top_k`` and ``top_p`` were.
+    ``logits`` float32[R, 32 W] hold -inf where a token is not allowed; ``among``, of the same shape, holds it also
+    where one is not to be chosen. ``draws`` are R numbers in [0, 1) (none are needed when greedy). The
+    log-probabilities are the model's own over what is allowed, whatever ``among`` and the temperature, ``top_k`` and
+    ``top_p`` were.
     """
-    ids = logits.argmax(-1) if sampling.temperature == 0 else _draw(logits, sampling, draws)
+    among = logits if among is None else among
+    ids = among.argmax(-1) if sampling.temperature == 0 else _draw(among, sampling, draws)
     logprobs = logits.log_softmax(-1).gather(-1, ids[:, None])[:, 0]
     return ids.tolist(), logprobs.tolist()
 

@@ -21,7 +21,8 @@ from generalist.engine.caches import LruCache
 from generalist.engine.context import Context
 from generalist.engine.inputs import Input, InputReader
 from generalist.engine.rows import Allowed, Row
-from generalist.engine.sampling import choose, mask_logits
+from generalist.engine.sampling import choose, keep_only, mask_logits
+from generalist.identifiers import Automaton, check_vocabulary, load_identifiers
 from generalist.model import GeneralistForConditionalGeneration, GeneralistProcessor
 from generalist.tokens import Vocabulary
 from generalist.types import Generation, Prompt, Sampling, Usage
@@ -60,63 +61,79 @@ class TransformersEngine:
 
         With a seed, every row draws from a generator of its own with that seed.
         """
-        inputs = [self._reader.check(prompt, self.max_prompt_tokens) for prompt in prompts]
-        rows = self._rows(prompts, inputs, sampling)
+        inputs = [self.check(prompt) for prompt in prompts]
+        rows = self.rows(prompts, inputs, sampling)
         for _ in self._run(inputs, rows, sampling):
             pass
         return [_generation(item, row) for item, row in zip(inputs, rows, strict=True)]
 
     def stream(self, prompt: Prompt, sampling: Sampling) -> Iterator[int]:
         """The token ids of ``generate([prompt], sampling)``, each as soon as it is chosen."""
-        inputs = [self._reader.check(prompt, self.max_prompt_tokens)]
-        return self._run(inputs, self._rows([prompt], inputs, sampling), sampling)
+        inputs = [self.check(prompt)]
+        return self._run(inputs, self.rows([prompt], inputs, sampling), sampling)
 
-    def _rows(self, prompts: Sequence[Prompt], inputs: Sequence[Input], sampling: Sampling) -> list[Row]:
+    # --- the steps, for whoever runs them in another order (``batch``) ---
+
+    def check(self, prompt: Prompt) -> Input:
+        """A prompt made ready, its images resized; :class:`GeneralistError` when it cannot be run."""
+        return self._reader.check(prompt, self.max_prompt_tokens)
+
+    def rows(self, prompts: Sequence[Prompt], inputs: Sequence[Input], sampling: Sampling) -> list[Row]:
+        """The replies before their first tokens; :class:`GeneralistError` for a grammar that is not valid."""
         allowed = Allowed(len(prompts), self._vocabulary.size)
         rows: list[Row] = []
         for prompt, item in zip(prompts, inputs, strict=True):
             matcher = None
             if prompt.constraint is not None:
                 matcher = GrammarMatcher(compile_constraint(prompt.constraint, self._vocabulary))
-            room = self.max_prompt_tokens + 1 - len(item.ids)
-            budget = min(sampling.max_new_tokens, room)
-            rows.append(Row(len(rows), allowed, matcher, eos=self._vocabulary.eos, budget=budget))
+            budget = min(sampling.max_new_tokens, self.max_prompt_tokens + 1 - len(item.ids))
+            identifiers = self._identifiers(prompt)
+            eos = self._vocabulary.eos
+            rows.append(Row(len(rows), allowed, matcher, eos=eos, budget=budget, identifiers=identifiers))
         return rows
+
+    def _identifiers(self, prompt: Prompt) -> Automaton | None:
+        if prompt.constraint is None or prompt.constraint.identifiers is None:
+            return None
+        path = prompt.constraint.identifiers
+        check_vocabulary(trie := load_identifiers(path), self._vocabulary, path)
+        return trie
 
     def _run(self, inputs: Sequence[Input], rows: Sequence[Row], sampling: Sampling) -> Iterator[int]:
         """Let every row speak until it is finished; yields each token of whichever row as it is taken."""
-        generators = [_generator(sampling.seed) for _ in rows]
+        generators = [new_generator(sampling.seed) for _ in rows]
         context: Context | None = None
         active = list(rows)
         while True:
             if len(rows) == 1:
                 # What the grammar forces needs no logits: the model reads the whole run at once.
-                yield from _take_forced(rows[0])
+                yield from take_forced(rows[0])
             going = [row for row in active if row.finish_reason is None]
             if not going:
                 return
             if context is None:
-                context, logits = self._start(inputs, rows)
+                context, logits = self.start(inputs, rows)
             else:
                 if len(going) < len(active):
                     context.keep([place for place, row in enumerate(active) if row.finish_reason is None])
-                logits = context.read(self._ids([row.unread() for row in going]))
+                logits = context.read(self.ids([row.unread() for row in going]))
             active = going
-            for row, (token, logprob) in zip(active, self._choose(logits, active, generators, sampling), strict=True):
+            chosen = self.choose(logits, active, [generators[row.slot] for row in active], sampling)
+            for row, (token, logprob) in zip(active, chosen, strict=True):
                 if row.take(token, logprob):
                     yield token
 
     @torch.inference_mode()
-    def _start(self, inputs: Sequence[Input], rows: Sequence[Row]) -> tuple[Context, Tensor]:
+    def start(self, inputs: Sequence[Input], rows: Sequence[Row]) -> tuple[Context, Tensor]:
         """Read the prompts: the context, and logits [R, V] of the first new tokens."""
         if len(rows) > 1:
             return self._start_batch(inputs)
         (item,), (row,) = inputs, rows
         if item.shared:
             context = self._shared_context(item)
-            return context, context.read(self._ids([[*item.rest, *row.unread()]]))
+            return context, context.read(self.ids([[*item.rest, *row.unread()]]))
         context = Context(self._model)
-        return context, context.read(self._ids([[*item.ids, *row.unread()]]), self._reader.features(inputs))
+        return context, context.read(self.ids([[*item.ids, *row.unread()]]), self._reader.features(inputs))
 
     def _shared_context(self, item: Input) -> Context:
         """A context that has read the shared part of a prompt."""
@@ -125,7 +142,7 @@ class TransformersEngine:
         context = self._prefixes.get(item.shared_key)
         if context is None:
             context = Context(self._model)
-            context.read(self._ids([item.ids[: item.shared]]), self._reader.features([item]))
+            context.read(self.ids([item.ids[: item.shared]]), self._reader.features([item]))
             self._prefixes.put(item.shared_key, context)
         return context.fork()
 
@@ -133,18 +150,19 @@ class TransformersEngine:
         width = max(len(item.ids) for item in inputs)
         padding = [width - len(item.ids) for item in inputs]
         pad = self._vocabulary.pad
-        ids = self._ids([[pad] * left + list(item.ids) for left, item in zip(padding, inputs, strict=True)])
+        ids = self.ids([[pad] * left + list(item.ids) for left, item in zip(padding, inputs, strict=True)])
         mask: Tensor | None = None
         if any(padding):
-            mask = self._ids([[0] * left + [1] * (width - left) for left in padding])
+            mask = self.ids([[0] * left + [1] * (width - left) for left in padding])
         context = Context(self._model)
         return context, context.read(ids, self._reader.features(inputs), mask)
 
-    def _ids(self, rows: Sequence[Sequence[int]]) -> Tensor:
+    def ids(self, rows: Sequence[Sequence[int]]) -> Tensor:
+        """int64[R, T] on the model's device."""
         return torch.tensor(rows, dtype=torch.int64, device=self._model.device)
 
     @torch.inference_mode()
-    def _choose(
+    def choose(
         self, logits: Tensor, rows: Sequence[Row], generators: Sequence[torch.Generator], sampling: Sampling
     ) -> list[tuple[int, float]]:
         """The next token of every row and its log-probability, from logits [R, V]."""
@@ -153,23 +171,41 @@ class TransformersEngine:
         draws: list[float] = []
         if sampling.temperature > 0:
             # A forced token takes no draw, so that skipping its step does not shift the next ones.
-            draws = [0.0 if row.forced is not None else _draw(generators[row.slot]) for row in rows]
-        chosen = list(zip(*choose(masked, sampling, draws), strict=True))
-        if not all(math.isfinite(logprob) for _, logprob in chosen):
+            draws = [
+                0.0 if row.forced is not None else _draw(generator)
+                for row, generator in zip(rows, generators, strict=True)
+            ]
+        chosen = list(zip(*choose(masked, sampling, draws, self._among(masked, rows)), strict=True))
+        # A text that identifiers end where the grammar does not is the one case of -inf.
+        impossible = (None if row.candidates is None else -math.inf for row in rows)
+        if not all(math.isfinite(lp) or lp == ended for ended, (_, lp) in zip(impossible, chosen, strict=True)):
             raise RuntimeError(
                 f"internal error: the model's logits are not finite (device {logits.device}, dtype "
                 f"{self._model.dtype}); check its weights, or run it in float32"
             )
         return chosen
 
+    def _among(self, logits: Tensor, rows: Sequence[Row]) -> Tensor | None:
+        """``logits`` [R, V] with -inf where identifiers allow no token; None when there are none."""
+        if all(row.candidates is None for row in rows):
+            return None
+        among = logits.clone()
+        for place, row in enumerate(rows):
+            if row.candidates is not None:
+                ids = torch.tensor(row.candidates, dtype=torch.int64, device=logits.device)
+                keep_only(among[place], ids, self._vocabulary.eos)
+        return among
 
-def _take_forced(row: Row) -> Iterator[int]:
+
+def take_forced(row: Row) -> Iterator[int]:
+    """Say what the grammar forces, up to a choice or the end."""
     while row.finish_reason is None and row.forced is not None:
         if row.take(token := row.forced, 0.0):
             yield token
 
 
-def _generator(seed: int | None) -> torch.Generator:
+def new_generator(seed: int | None) -> torch.Generator:
+    """The source of a row's draws; a new one every time without a seed."""
     generator = torch.Generator()
     if seed is None:
         generator.seed()

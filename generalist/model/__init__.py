@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from generalist.broken_packages import hide_broken
+
 if TYPE_CHECKING:
     from generalist.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
     from generalist.model.configuration import GeneralistConfig, GeneralistVisionConfig
@@ -43,6 +45,9 @@ _MODULES = {
     "load_checkpoint": "checkpoint",
     "save_checkpoint": "checkpoint",
 }
+
+
+hide_broken(("torchvision",))  # before transformers looks for it
 
 
 def __getattr__(name: str) -> Any:

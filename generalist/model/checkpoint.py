@@ -44,6 +44,15 @@ class Checkpoint:
     folder: Path
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a folder holds beside its weights; it belongs together."""
+
+    config: GeneralistConfig
+    processor: GeneralistProcessor
+    vocabulary: Vocabulary
+
+
 def save_checkpoint(
     folder: str | Path,
     model: GeneralistForConditionalGeneration,
@@ -84,20 +93,30 @@ def load_checkpoint(
     Raises :class:`GeneralistError` for everything that is not exactly as it should be.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise GeneralistError(f"{folder}: no such checkpoint folder; give a folder that holds {CONFIG} and {WEIGHTS}")
-    vocabulary = Vocabulary.load(folder)
-    config = _load_config(folder)
-    processor = _load_processor(folder, vocabulary)
-    _check_parts(folder, config, processor, vocabulary)
-    model = _load_model(folder, config, dtype)
+    parts = load_parts(folder)
+    model = _load_model(folder, parts.config, dtype)
     try:
         torch.nn.Module.to(model, device)
     except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
         raise GeneralistError(
             f"device is {str(device)!r}, which cannot be used here ({_line(error)}); use cpu"
         ) from error
-    return Checkpoint(model=model.eval(), processor=processor, vocabulary=vocabulary, folder=folder)
+    return Checkpoint(model=model.eval(), processor=parts.processor, vocabulary=parts.vocabulary, folder=folder)
+
+
+def load_parts(folder: str | Path) -> Parts:
+    """A checkpoint folder without its weights, for an engine that reads those itself.
+
+    Raises :class:`GeneralistError` for everything that is not exactly as it should be.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise GeneralistError(f"{folder}: no such checkpoint folder; give a folder that holds {CONFIG} and {WEIGHTS}")
+    vocabulary = Vocabulary.load(folder)
+    config = _load_config(folder)
+    processor = _load_processor(folder, vocabulary)
+    _check_parts(folder, config, processor, vocabulary)
+    return Parts(config=config, processor=processor, vocabulary=vocabulary)
 
 
 def _load_config(folder: Path) -> GeneralistConfig:

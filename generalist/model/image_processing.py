@@ -60,13 +60,17 @@ class GeneralistImageProcessor(BaseImageProcessor):
         std = torch.tensor(self.image_std).view(3, 1, 1)
         return BatchFeature({"pixel_values": ((batch - mean) / std).contiguous()})
 
-    def _pixels(self, image: Image.Image) -> np.ndarray:
-        """uint8 [height, width, 3]."""
+    def shrink(self, image: Image.Image) -> Image.Image:
+        """RGB in the tower's size, still a picture; what has been shrunk already stays as it is."""
         size = (self.size["width"], self.size["height"])
         if image.mode != "RGB":
             image = image.convert("RGB")
         # The gap makes PIL first shrink big images by a whole factor, which is far cheaper and looks the same.
-        return np.array(image.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0), dtype=np.uint8)
+        return image.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
+
+    def _pixels(self, image: Image.Image) -> np.ndarray:
+        """uint8 [height, width, 3]."""
+        return np.array(self.shrink(image), dtype=np.uint8)
 
 
 def _flatten(images: Any) -> Iterator[Image.Image]:

@@ -8,7 +8,7 @@ import numpy as np
 from pycocotools import mask as coco
 
 from generalist.engine.scripted import ScriptedEngine
-from generalist.pipeline import Generalist
+from generalist.pipeline import Generalist, Line
 from generalist.tokens import Vocabulary
 from generalist.types import Box, DepthMap, DocHit, Kind, Mask, Output, Point, Ref, VisualPrompt
 
@@ -52,7 +52,7 @@ def scripted(
     def encode_mask(prompt: VisualPrompt) -> tuple[tuple[float, float, float, float], tuple[int, ...]]:
         return (0.0, 0.0, 1.0, 1.0), (1,) * vocab.sizes.mask_length
 
-    return Generalist(engine, vocab, decoders, encode_mask=encode_mask, seed=seed), engine
+    return Generalist(engine, Line(vocab, decoders, encode_mask=encode_mask), seed=seed), engine
 
 
 Ids = Callable[[str], list[int]]

@@ -1,17 +1,34 @@
-"""The grammar: what it accepts parses without issues, what encode writes it accepts."""
+"""The grammar: what it accepts parses without issues, what encode writes it accepts; and JSON of a schema."""
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from generalist.constrain import compile_constraint, reply_constraint
+from generalist.constrain import check_json_schema, compile_constraint, reply_constraint
 from generalist.reply import encode, parse
 from generalist.tokens import Vocabulary
-from generalist.types import KINDS, Constraint, GeneralistError, Kind, Phrase, PlanItem, Ref, Reply, Unit
+from generalist.types import (
+    KINDS,
+    Constraint,
+    GeneralistError,
+    Kind,
+    Phrase,
+    PlanItem,
+    Prompt,
+    Ref,
+    Reply,
+    Sampling,
+    Unit,
+)
+
+if TYPE_CHECKING:
+    from generalist.model import Checkpoint
 
 xgrammar = pytest.importorskip("xgrammar")
 
@@ -157,3 +174,96 @@ def test_grammar_that_is_none_is_the_callers_mistake(vocab: Vocabulary) -> None:
     with pytest.raises(GeneralistError, match="is not valid") as raised:
         compile_constraint(Constraint(grammar="root ::= nothing"), vocab)
     assert "\n" not in str(raised.value)
+
+
+def test_grammars_that_differ_in_token_ids_alone_are_kept_apart(vocab: Vocabulary) -> None:
+    for first, second in ((5, 6), (7, 8)):
+        walker = Walker(Constraint(grammar=f"root ::= Token({first}) Token({second})"), vocab)
+        assert walker.allowed().tolist() == [first]
+        assert walker.take(first)
+        assert walker.allowed().tolist() == [second]
+
+
+# --- JSON of a schema ---
+
+DOG: dict[str, Any] = {
+    "type": "object",
+    "properties": {"name": {"type": "string"}, "legs": {"type": "integer", "minimum": 0, "maximum": 9}},
+    "required": ["name", "legs"],
+    "additionalProperties": False,
+}
+
+
+def as_json(schema: object, vocab: Vocabulary) -> Constraint:
+    return check_json_schema(json.dumps(schema), vocab)
+
+
+def test_json_is_held_to_its_schema(vocab: Vocabulary) -> None:
+    constraint = as_json(DOG, vocab)
+    good = ['{"name": "Bo", "legs": 4}', '{"name": "é \\" \\n", "legs": 0}', '{"name": "<loc_0001>", "legs": 1}']
+    for text in good:
+        assert accepts(constraint, vocab.encode_text(text), vocab), text
+    bad = [
+        "",
+        "{}",
+        '{"name": "Bo", "legs": 44}',
+        '{"name":"Bo","legs":4}',
+        '{"name": "Bo"}',
+        '{"name": "a\nb", "legs": 1}',
+    ]
+    bad += ['{"name": "Bo", "legs": 4} ', '{\n"name": "Bo", "legs": 4}', '{"legs": 4, "name": "Bo"}']
+    for text in bad:
+        assert not accepts(constraint, vocab.encode_text(text), vocab), text
+
+
+def test_json_draws_nothing(vocab: Vocabulary) -> None:
+    walker = Walker(as_json({"type": "object"}, vocab), vocab)
+    for token in vocab.encode_text('{"'):
+        assert walker.take(token)
+    assert not set(walker.allowed()) & set(vocab.special_ids)
+
+
+@pytest.mark.parametrize("schema", [
+    DOG,
+    {"type": "object"},
+    {"type": "array", "items": {"type": "string", "minLength": 1, "maxLength": 3}, "minItems": 2, "maxItems": 3},
+    {"anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, {"enum": ["a", None]}]},
+])  # fmt: skip
+def test_whatever_is_written_is_json(vocab: Vocabulary, schema: dict[str, Any]) -> None:
+    rng = random.Random(1)
+    constraint = as_json(schema, vocab)
+    ended = 0
+    for _ in range(20):
+        walker, written = Walker(constraint, vocab), []
+        while len(written) < 60 and vocab.eos not in written:
+            allowed = walker.allowed().tolist()
+            written.append(vocab.eos if vocab.eos in allowed and rng.random() < 0.5 else rng.choice(allowed))
+            assert walker.take(written[-1])
+        if written[-1] == vocab.eos:
+            json.loads(b"".join(vocab.text_bytes(token) or b"" for token in written[:-1]))
+            ended += 1
+    assert ended or schema["type"] == "object"
+
+
+@pytest.mark.parametrize("schema, said", [
+    ({"type": "nope"}, 'Unsupported type "nope"'),
+    ({"$ref": "#"}, "no JSON follows"),
+    ({"enum": []}, "must not be empty"),
+    (5, "should be an object or bool"),
+])  # fmt: skip
+def test_a_schema_that_is_none_is_the_callers_mistake_in_one_line(vocab: Vocabulary, schema: object, said: str) -> None:
+    with pytest.raises(GeneralistError, match=said) as caught:
+        as_json(schema, vocab)
+    assert "\n" not in str(caught.value) and ".cc:" not in str(caught.value)
+
+
+def test_the_engine_writes_json(tiny_checkpoint: Checkpoint, vocab: Vocabulary) -> None:
+    from generalist.engine.transformers_engine import TransformersEngine
+
+    schema = {"type": "object", "properties": {"a": {"enum": [1, 2]}, "b": {"type": "boolean"}}, "required": ["a", "b"]}
+    engine = TransformersEngine(tiny_checkpoint.model, tiny_checkpoint.processor, vocab)
+    prompt = Prompt(token_ids=tuple(vocab.encode_text("Count.")), constraint=as_json(schema, vocab))
+    for seed in range(3):
+        (made,) = engine.generate([prompt], Sampling(temperature=1.5, seed=seed, max_new_tokens=200))
+        said = json.loads(parse(made.token_ids, vocab).text)
+        assert made.finish_reason == "stop" and said["a"] in (1, 2) and said["b"] in (True, False)

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from generalist.constrain import reply_constraint
-from generalist.pipeline import Generalist, resolve_model
+from generalist.pipeline import Generalist, Line, resolve_model
 from generalist.reply import TextDelta
 from generalist.tokens import Vocabulary
 from generalist.types import (
@@ -94,7 +94,7 @@ def test_a_score_is_the_payload_s_geometric_mean_times_the_phrase_s(vocab: Vocab
         logprobs[at] = math.log(0.5)
     payload = tokens.index(vocab.loc[16])
     logprobs[payload : payload + 4] = [math.log(p) for p in (0.9, 0.8, 0.7, 0.6)]
-    model = Generalist(CertainTo(tokens, logprobs), vocab, scripted(vocab, [[0]])[0].decoders)
+    model = Generalist(CertainTo(tokens, logprobs), scripted(vocab, [[0]])[0].line)
     score = model.ask(PICTURE, "Where?").boxes[0].score
     assert score == pytest.approx(0.5 * (0.9 * 0.8 * 0.7 * 0.6) ** 0.25)
 
@@ -102,7 +102,7 @@ def test_a_score_is_the_payload_s_geometric_mean_times_the_phrase_s(vocab: Vocab
 @pytest.mark.parametrize("logprob", [-math.inf, math.nan])
 def test_strange_log_probabilities_score_0(vocab: Vocabulary, ids: Ids, logprob: float) -> None:
     tokens = ids(DOG)
-    model = Generalist(CertainTo(tokens, [logprob] * len(tokens)), vocab, scripted(vocab, [[0]])[0].decoders)
+    model = Generalist(CertainTo(tokens, [logprob] * len(tokens)), scripted(vocab, [[0]])[0].line)
     assert model.ask(PICTURE, "Where?").boxes[0].score == 0.0
 
 
@@ -224,7 +224,7 @@ def test_leaving_a_stream_closes_the_engine_s(vocab: Vocabulary, ids: Ids) -> No
             finally:
                 closed.append(True)
 
-    model = Generalist(Slow(), vocab, {})  # type: ignore[arg-type]
+    model = Generalist(Slow(), Line(vocab, {}))  # type: ignore[arg-type]
     events = model.stream(PICTURE, "Where?")
     next(events)
     events.close()  # type: ignore[attr-defined]

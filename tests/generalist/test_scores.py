@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from generalist.engine.scripted import ScriptedEngine
-from generalist.pipeline import Generalist, resolve_model
+from generalist.pipeline import Generalist, Line, resolve_model
 from generalist.reply import parse
 from generalist.scores import FEATURES, FILE, Evidence, Logistic, Scores, evidence
 from generalist.tokens import Vocabulary
@@ -103,11 +103,13 @@ def test_a_more_probable_token_never_lowers_a_score(vocab: Vocabulary, ids: Ids,
 # --- in an answer -----------------------------------------------------------------------------------------
 
 
+def fitted_line(vocab: Vocabulary) -> Line:
+    return Line(vocab, scripted(vocab, [[0]])[0].decoders, scores=FITTED)
+
+
 def test_an_answer_has_the_fitted_score(vocab: Vocabulary, ids: Ids) -> None:
     tokens = ids(DOG)
-    model = Generalist(
-        CertainTo(tokens, [-0.5] * len(tokens)), vocab, scripted(vocab, [[0]])[0].decoders, scores=FITTED
-    )
+    model = Generalist(CertainTo(tokens, [-0.5] * len(tokens)), fitted_line(vocab))
     score = model.ask(PICTURE, "Where?").boxes[0].score
     assert score == pytest.approx(1 / (1 + math.exp(-(2 - 0.5 * (0.5 + 1 + 0.25)))))
 
@@ -116,13 +118,13 @@ def test_kinds_that_were_not_fitted_and_documents_keep_their_scores(vocab: Vocab
     written = "<Phrase>x</Phrase>(<Unit>point</Unit>[0]<loc_0001><loc_0002>)"
     written += "<Phrase>y</Phrase>(<Unit>doc</Unit>[0]<doc>d7</doc>)"
     plain, _ = scripted(vocab, [ids(written)], docs=True)
-    fitted = Generalist(plain.engine, vocab, plain.decoders, scores=FITTED)
+    fitted = Generalist(plain.engine, Line(vocab, plain.decoders, scores=FITTED))
     found = [[item.output.score for item in model.ask(PICTURE, "?").outputs] for model in (plain, fitted)]
     assert found[0] == found[1] == [pytest.approx(math.exp(-0.2)), 0.5]
 
 
 def test_without_log_probabilities_there_are_no_scores(vocab: Vocabulary, ids: Ids) -> None:
-    model = Generalist(CertainTo(ids(DOG), []), vocab, scripted(vocab, [[0]])[0].decoders, scores=FITTED)
+    model = Generalist(CertainTo(ids(DOG), []), fitted_line(vocab))
     assert model.ask(PICTURE, "Where?").boxes[0].score is None
 
 

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -79,3 +80,28 @@ def test_a_dead_end_of_the_grammar_says_where() -> None:
 def test_a_token_against_the_grammar_is_refused() -> None:
     with pytest.raises(RuntimeError, match="refused token 9"):
         row({5}, {6}).take(9, 0.0)
+
+
+class Names:
+    """After token 5 only 6 and 7 are allowed, after anything behind it everything."""
+
+    def start(self) -> int:
+        return 0
+
+    def advance(self, state: int, token: int) -> int:
+        return int(token == 5)
+
+    def allowed(self, state: int) -> np.ndarray | None:
+        return np.array([6, 7], np.int32) if state else None
+
+
+def test_identifiers_narrow_what_may_come_next() -> None:
+    steps = [{4, 5}, {6}, {4, 6}, {8}]
+    reply = Row(0, Allowed(1, 200), Script(*steps), eos=EOS, budget=9, identifiers=Names())  # type: ignore[arg-type]
+    assert reply.candidates is None
+    reply.take(5, 0.0)
+    assert reply.candidates is not None
+    assert reply.candidates.tolist() == [6, 7]
+    assert reply.forced is None  # although the grammar leaves no choice: the engine has to look whether it exists
+    reply.take(6, 0.0)
+    assert reply.candidates is None

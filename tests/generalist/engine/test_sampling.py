@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from generalist.engine.rows import Allowed
-from generalist.engine.sampling import choose, mask_logits
+from generalist.engine.sampling import choose, keep_only, mask_logits
 from generalist.types import Sampling
 
 LOGITS = torch.tensor([[0.0, math.log(2), -math.inf, math.log(4), math.log(3)]])  # 0.1, 0.2, never, 0.4, 0.3
@@ -74,3 +74,25 @@ def test_the_log_probability_is_the_models_whatever_the_sampling() -> None:
     ids, logprobs = choose(LOGITS, Sampling(temperature=3, top_k=2, top_p=0.9), [LAST])
     assert ids == [4]
     assert logprobs == pytest.approx([math.log(0.3)])
+
+
+def test_keep_only() -> None:
+    inf = math.inf
+    for logits, ids, expected in (
+        ([1.0, 2.0, 3.0, 4.0], [1, 3], [-inf, 2.0, -inf, 4.0]),
+        ([1.0, -inf, 3.0, 4.0], [0, 1], [1.0, -inf, -inf, -inf]),
+        ([1.0, -inf, 3.0, -inf], [1, 3], [-inf, -inf, 0.0, -inf]),  # both forbid everything: the end
+        ([1.0, 2.0, 3.0, 4.0], [], [-inf, -inf, 0.0, -inf]),
+    ):
+        row = torch.tensor(logits)
+        keep_only(row, torch.tensor(ids, dtype=torch.int64), end=2)
+        assert row.tolist() == expected
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_what_is_not_to_be_chosen_still_counts(temperature: float) -> None:
+    logits = torch.tensor([[3.0, 1.0, 2.0]])
+    among = torch.tensor([[-math.inf, 1.0, -math.inf]])
+    (token,), (logprob,) = choose(logits, Sampling(temperature=temperature), [0.5], among)
+    assert token == 1
+    assert logprob == pytest.approx(float(logits.log_softmax(-1)[0, 1]))

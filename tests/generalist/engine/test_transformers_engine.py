@@ -2,6 +2,8 @@ import copy
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from types import GeneratorType
 from typing import Any
 
@@ -13,6 +15,7 @@ from generalist.constrain import reply_constraint
 from generalist.engine import Engine
 from generalist.engine.context import Context
 from generalist.engine.transformers_engine import TransformersEngine
+from generalist.identifiers import IdentifierTrie
 from generalist.model import Checkpoint
 from generalist.tokens import ASSISTANT, BOS, USER, Vocabulary
 from generalist.types import KINDS, Constraint, GeneralistError, Kind, Prompt, Sampling
@@ -242,6 +245,49 @@ def test_the_reply_grammar_runs(tiny_checkpoint: Checkpoint, engine: Transformer
     assert answer.finish_reason == "length" or answer.token_ids[-1] == vocab.close_paren
 
 
+def doc_grammar(vocab: Vocabulary) -> Constraint:
+    """One identifier, of any text."""
+    opened, closed = (tokens(vocab.structure[name]) for name in ("<doc>", "</doc>"))
+    text = tokens(*[i for i in range(vocab.size) if vocab.is_text(i)])
+    return Constraint(grammar=f"root ::= {opened} text+ {closed}\ntext ::= {text}")
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, SAMPLED], ids=["greedy", "sampled"])
+def test_only_identifiers_that_exist_are_written(
+    tiny_checkpoint: Checkpoint, engine: TransformersEngine, tmp_path: Path, sampling: Sampling
+) -> None:
+    vocab = tiny_checkpoint.vocabulary
+    names = [tuple(vocab.encode_text(name)) for name in ("oak", "oak tree", "an elm", "the dog")]
+    IdentifierTrie.build(names, vocab).save(tmp_path / "names")
+    constraint = replace(doc_grammar(vocab), identifiers=str(tmp_path / "names"))
+    prompts = [ask(vocab, text, picture(1), constraint=constraint) for text in ("hello", "where?", "world")]
+    free = ask(vocab, "hello", picture(1), constraint=doc_grammar(vocab))
+    answers = engine.generate([*prompts, free], sampling)
+    for prompt, answer in zip(prompts, answers, strict=False):
+        assert answer.token_ids[1:-1] in names
+        assert answer.finish_reason == "stop"
+        assert answer.logprobs[0] == 0
+        assert all(logprob < 0 for logprob in answer.logprobs[1:])  # also of those that were the only ones left
+        alone = engine.generate([prompt], sampling)[0]
+        assert (alone.token_ids, alone.logprobs) == (answer.token_ids, pytest.approx(answer.logprobs, abs=1e-4))
+        assert tuple(engine.stream(prompt, sampling)) == answer.token_ids
+    assert answers[-1].token_ids[1:-1] not in names
+
+
+def test_a_reply_ends_where_neither_grammar_nor_identifiers_let_it_go_on(
+    tiny_checkpoint: Checkpoint, engine: TransformersEngine, tmp_path: Path
+) -> None:
+    vocab = tiny_checkpoint.vocabulary
+    IdentifierTrie.build([vocab.encode_text("b")], vocab).save(tmp_path / "names")
+    opened, text = tokens(vocab.structure["<doc>"]), tokens(*vocab.encode_text("a"))
+    constraint = Constraint(grammar=f"root ::= {opened} {text}", identifiers=str(tmp_path / "names"))
+    for sampling in (GREEDY, SAMPLED):
+        for prompts in ([ask(vocab, "hello", constraint=constraint)], [ask(vocab, "hello", constraint=constraint)] * 2):
+            answer = engine.generate(prompts, sampling)[0]
+            assert (answer.token_ids, answer.logprobs) == ((vocab.structure["<doc>"],), (0,))
+            assert answer.finish_reason == "stop"
+
+
 def test_finished_rows_are_dropped(tiny_checkpoint: Checkpoint, engine: TransformersEngine) -> None:
     vocab = tiny_checkpoint.vocabulary
     constraint = Constraint(grammar=f"root ::= {tokens(*vocab.loc)}")
@@ -342,6 +388,8 @@ def test_prompts_that_cannot_be_run(tiny_checkpoint: Checkpoint, engine: Transfo
         (Prompt(token_ids=(5, vocab.size)), f"token id {vocab.size}; use ids from 0 to {vocab.size - 1}"),
         (Prompt(token_ids=(-1,)), "token id -1"),
         (Prompt(token_ids=()), "0 tokens"),
+        (Prompt(token_ids=(5,), constraint=Constraint(grammar="root := 5")), "the grammar 'root := 5'.* not valid"),
+        (Prompt(token_ids=(5,), constraint=Constraint(grammar="root ::= Token(5)", identifiers="no/file")), "no/file"),
     ]
     for prompt, message in bad:
         with pytest.raises(GeneralistError, match=message):

@@ -13,7 +13,7 @@ from pycocotools import mask as coco
 from generalist.engine.scripted import ScriptedEngine
 from generalist.evaluation.cases import Case, Suite
 from generalist.evaluation.measures.calibration import expected_calibration_error
-from generalist.pipeline import Generalist
+from generalist.pipeline import Generalist, Line
 from generalist.scores import FEATURES, FREE, Evidence, Scores
 from generalist.tokens import Vocabulary
 from generalist.training import score_calibration
@@ -105,7 +105,7 @@ class MaskDecoder(StandInDecoder):
 
 def model_that_says(vocab: Vocabulary, ids: Ids, *written: str) -> Generalist:
     decoders = {kind: StandInDecoder(kind, vocab) for kind in ("box", "point")} | {"mask": MaskDecoder("mask", vocab)}
-    return Generalist(ScriptedEngine([ids(one) for one in written]), vocab, decoders)
+    return Generalist(ScriptedEngine([ids(one) for one in written]), Line(vocab, decoders))
 
 
 def case(group: str, task: str, *targets: Output, label: str = "dog", number: int = 0) -> Case:
