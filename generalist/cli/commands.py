@@ -11,6 +11,7 @@ import typer
 
 from generalist.cli import options as o
 from generalist.cli.data import data
+from generalist.cli.serve import serve
 from generalist.cli.train import train
 
 app = typer.Typer(
@@ -108,6 +109,7 @@ def _make(spec: Command) -> Callable[..., None]:
         scribbles: o.Scribbles = None,
         model: o.Model = "nano",
         device: o.Device = "auto",
+        engine: o.Engine = "auto",
         seed: o.Seed = None,
         temperature: o.Temperature = 0.0,
         max_new_tokens: o.MaxNewTokens = None,
@@ -126,6 +128,7 @@ def _make(spec: Command) -> Callable[..., None]:
                 scribbles=tuple(scribbles or ()),
                 model=model,
                 device=device,
+                engine=engine,
                 seed=seed,
                 temperature=temperature,
                 max_new_tokens=max_new_tokens,
@@ -138,6 +141,11 @@ def _make(spec: Command) -> Callable[..., None]:
 for _name, _spec in COMMANDS.items():
     app.command(_name, help=_spec.help, epilog=f"Example: {_spec.example}")(_make(_spec))
 app.add_typer(data, name="data")
+app.command(
+    "serve",
+    help="Serve over HTTP as OpenAI's API does, with the drawings as data.",
+    epilog="Example: generalist serve --port 8000",
+)(serve)
 
 
 app.command(
@@ -169,6 +177,7 @@ def _eval(
         list[str] | None, typer.Option("--model", help="By default nano; given twice, both are compared.")
     ] = None,
     device: o.Device = "auto",
+    engine: o.Engine = "auto",
     limit: Annotated[int | None, typer.Option("--limit", help="Only so many scenes or pictures of a suite.")] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", help="Questions answered at once.")] = 16,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON: one line a result or comparison.")] = False,
@@ -195,6 +204,7 @@ def _eval(
         EvalOptions(
             models=tuple(models or ("nano",)),
             device=device,
+            engine=engine,
             limit=limit,
             batch_size=batch_size,
             as_json=as_json,

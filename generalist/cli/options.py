@@ -43,6 +43,14 @@ Model = Annotated[
     str, typer.Option("--model", help="A model that ships (nano) or a checkpoint folder.", rich_help_panel=_RUN)
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.", rich_help_panel=_RUN)]
+Engine = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        help="auto, transformers or vllm; auto is vllm where it is installed for a GPU.",
+        rich_help_panel=_RUN,
+    ),
+]
 Seed = Annotated[
     int | None, typer.Option("--seed", help="Makes a temperature above 0 repeatable.", rich_help_panel=_RUN)
 ]
@@ -67,6 +75,7 @@ class Options:
     scribbles: tuple[Path, ...] = ()
     model: str = "nano"
     device: str = "auto"
+    engine: str = "auto"
     seed: int | None = None
     temperature: float = 0.0
     max_new_tokens: int | None = None

@@ -21,6 +21,7 @@ from generalist.images import load_image
 from generalist.pipeline import EVERYTHING, Generalist, resolve_model
 from generalist.tasks import get_task, question
 from generalist.types import GeneralistError, Sampling
+from generalist_serving.engines import choose_engine, load_engine
 
 MAX_THREADS = 8
 """More threads than this slow a small model down."""
@@ -34,6 +35,7 @@ def run_command(spec: Command, arguments: Sequence[str], options: Options) -> No
     limit = get_task(spec.task).max_new_tokens if options.max_new_tokens is None else options.max_new_tokens
     sampling = Sampling(temperature=options.temperature, seed=options.seed, max_new_tokens=limit)
     resolve_model(options.model)
+    choose_engine(options.engine, options.device)
     paths = find_images(sources)
     several = len(paths) > 1 or os.path.isdir(sources[0])
     saver = Saver(options.save, paths, is_folder=several)
@@ -69,7 +71,7 @@ class _Model:
     def get(self) -> Generalist:
         if self._loaded is None:
             try:
-                self._loaded = load_model(self._options.model, self._options.device)
+                self._loaded = load_model(self._options.model, self._options.device, self._options.engine)
             except GeneralistError as error:
                 raise ModelError(str(error)) from error
         return self._loaded
@@ -79,15 +81,16 @@ class ModelError(GeneralistError):
     """The model cannot be loaded: no image will do better than this one."""
 
 
-def load_model(model: str, device: str) -> Generalist:
+def load_model(model: str, device: str, engine: str) -> Generalist:
     """A quiet model with a sensible number of threads."""
     quiet()
-    return Generalist.from_pretrained(model, device=device)
+    return Generalist.from_pretrained(model, engine=load_engine(engine, resolve_model(model), device=device))
 
 
 def quiet() -> None:
     """No chatter of libraries on the screen, and threads for the processors that this process may use."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # read when torch is loaded
     import torch
     from transformers.utils import logging
 

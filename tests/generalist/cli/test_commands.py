@@ -33,7 +33,7 @@ def say(vocab: Vocabulary, ids: Ids, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     def make(*replies: str) -> ScriptedEngine:
         model, engine = scripted(vocab, [ids(reply) for reply in replies])
-        monkeypatch.setattr("generalist.cli.run.load_model", lambda name, device: model)
+        monkeypatch.setattr("generalist.cli.run.load_model", lambda name, device, engine: model)
         return engine
 
     make(NOTHING)
@@ -204,6 +204,7 @@ def bad_files(say: Say) -> None:
     (["ask", "photo.png", "small.png", "Hm?", "--save", "photo.png"], "cannot make this folder"),
     (["dance", "photo.png"], "dance"),
     (["ask", "photo.png", "Hm?", "--loud"], "--loud"),
+    (["ask", "photo.png", "Hm?", "--engine", "jax"], "there is no engine 'jax'; use one of auto, transformers, vllm"),
 ])  # fmt: skip
 def test_mistakes_are_one_line_and_status_2(
     bad_files: None, capsys: pytest.CaptureFixture[str], arguments: list[str], says: str
@@ -217,7 +218,7 @@ def test_mistakes_are_one_line_and_status_2(
 
 
 def test_images_are_looked_at_before_the_model_is_loaded(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("generalist.cli.run.load_model", lambda name, device: pytest.fail("loaded"))
+    monkeypatch.setattr("generalist.cli.run.load_model", lambda name, device, engine: pytest.fail("loaded"))
     assert cli.execute(["caption", "missing.png"]) == 2
     assert cli.execute(["ask", "photo.png", "Hm?", "--box", "5,5,1,1"]) == 2
     assert cli.execute(["ask", "photo.png", "Hm?", "--save", "x.gif"]) == 2
@@ -226,7 +227,7 @@ def test_images_are_looked_at_before_the_model_is_loaded(say: Say, monkeypatch: 
 def test_a_model_that_does_not_load_is_reported_once(
     say: Say, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(name: str, device: str) -> None:
+    def broken(name: str, device: str, engine: str) -> None:
         raise GeneralistError("the weights lack a tensor")
 
     monkeypatch.setattr("generalist.cli.run.load_model", broken)
@@ -237,13 +238,13 @@ def test_a_model_that_does_not_load_is_reported_once(
 
 
 def test_interruption_is_130_and_a_defect_is_not_hidden(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(name: str, device: str) -> None:
+    def interrupted(name: str, device: str, engine: str) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("generalist.cli.run.load_model", interrupted)
     assert cli.execute(["caption", "photo.png"]) == 130
 
-    def defect(name: str, device: str) -> None:
+    def defect(name: str, device: str, engine: str) -> None:
         raise RuntimeError("ours")
 
     monkeypatch.setattr("generalist.cli.run.load_model", defect)

@@ -17,6 +17,13 @@ from generalist.types import GeneralistError
 from ..evaluation.results import MEASURES, result, suite
 
 
+class Loaded(str):
+    """Stands for a model."""
+
+    __slots__ = ()
+    engine = None
+
+
 class Calls:
     """What the command asked for."""
 
@@ -31,9 +38,9 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Calls:
     """Any model name loads, any suite is the toy one; "better" answers everything right. Works in an empty folder."""
     calls = Calls()
 
-    def load_model(name: str, device: str) -> str:
+    def load_model(name: str, device: str, engine: str) -> str:
         calls.loaded.append((name, device))
-        return name
+        return Loaded(name)
 
     def get_suite(name: str, **options: Any) -> Suite:
         if name == "missing":
@@ -131,7 +138,7 @@ def test_two_models_are_compared(calls: Calls, capsys: pytest.CaptureFixture[str
     (["toy", "--images", "nowhere"], "--images is nowhere, which is no folder"),
     (["toy", "--depth-scale", "0"], "--depth-scale is 0.0; use a number above 0"),
     (["toy", "--out", "taken"], "--out taken: cannot make this folder"),
-    (["toy", "--engine", "x"], "No such option"),
+    (["toy", "--engine", "x"], "there is no engine 'x'"),
 ])  # fmt: skip
 def test_mistakes_are_one_line_before_any_model_is_loaded(
     calls: Calls, capsys: pytest.CaptureFixture[str], arguments: list[str], says: str

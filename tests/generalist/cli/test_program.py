@@ -48,7 +48,8 @@ def test_help_of_a_command_says_how_images_and_words_are_told_apart(
     out = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert says in out and f"Example: generalist {name} photo" in out
     assert "last" in out or name == "depth"
-    for option in ("--json", "--save", "--box", "--point", "--mask", "--scribble", "--model", "--device", "--seed"):
+    drawn = ("--box", "--point", "--mask", "--scribble")
+    for option in ("--json", "--save", *drawn, "--model", "--device", "--engine", "--seed"):
         assert option in out
 
 
@@ -99,6 +100,8 @@ def test_info(checkpoint: Path, vocab: Vocabulary, capsys: pytest.CaptureFixture
     assert content["vocabulary"]["locs"] == 64 and content["vocabulary"]["tokens"] == vocab.size
     assert content["vocabulary_hash"] == vocab.hash and content["checkpoint"] == str(checkpoint)
     assert content["packages"]["torch"] != "not installed" and "threads" in content["device"]
+    assert content["engines"]["transformers"] == "usable"
+    assert content["engines"]["vllm"].startswith(("usable", "not usable: "))
     assert cli.execute(["info", "--model", str(checkpoint)]) == 0
     assert vocab.hash in capsys.readouterr().out
 
