@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
+import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -49,10 +52,32 @@ def test_ci_runs_the_test_command() -> None:
 
 @needs_checkpoint
 def test_python_example(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (example,) = fenced("python")
+    example, _ = fenced("python")
     exec(compile(example, "README.md", "exec"), {"__name__": "readme"})
     assert capsys.readouterr().out.strip()
     assert (elsewhere / "overlay.png").stat().st_size > 0
+
+
+@needs_checkpoint
+def test_server_examples(elsewhere: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    _, client = fenced("python")
+    serve, curl = fenced("console")[1:]
+    command = [sys.executable, "-m", "generalist.cli", *shlex.split(serve.replace("8000", "0"))[1:]]
+    paths = os.pathsep.join(str(ROOT / folder) for folder in (".", "adapters", "serving", "datasets"))
+    env = os.environ | {"PYTHONPATH": paths}
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+        assert server.stdout is not None
+        address = server.stdout.readline().rsplit(maxsplit=1)[-1]
+        try:
+            here = client.replace("http://127.0.0.1:8000", address)
+            exec(compile(here, "README.md", "exec"), {"__name__": "readme"})
+            with urllib.request.urlopen(curl.split()[1].replace("http://127.0.0.1:8000", address)) as models:
+                assert b"nano" in models.read()
+        finally:
+            server.terminate()
+        assert server.wait(timeout=40) == 0
+    said = capfd.readouterr().out
+    assert "apple" in said and "'type': 'mask'" in said
 
 
 @needs_checkpoint

@@ -18,6 +18,7 @@ CHECKPOINT_FILES = (
     "depth_codec.safetensors",
     "mask_codec.safetensors",
     "model.safetensors",
+    "scores.json",
     "tokenizer.json",
     "vocabulary.json",
 )
