@@ -47,7 +47,7 @@ _MODULES = {
 }
 
 
-hide_broken(("torchvision",))  # before transformers looks for it
+hide_broken()  # before transformers looks for them
 
 
 def __getattr__(name: str) -> Any:

@@ -61,6 +61,11 @@ def test_a_broken_package_is_hidden_here_and_in_the_processes_that_are_started(p
 
 
 def test_the_model_and_its_engine_load(place: Path) -> None:
+    for name in ("torchaudio", "torchcodec"):
+        (place / name).mkdir()
+        (place / name / "__init__.py").write_text("raise OSError('Could not load this library')\n")
+        (place / f"{name}-2.11.0.dist-info").mkdir()
+        (place / f"{name}-2.11.0.dist-info" / "METADATA").write_text(f"Name: {name}\nVersion: 2.11.0\n")
     assert run(place, "-c", USES) == ["False"]
 
 
