@@ -16,7 +16,8 @@ from generalist.types import GeneralistError, Prompt, Sampling, Usage
 class Piece:
     """The tokens that a reply grew by, with their log-probabilities.
 
-    The last piece has ``finish_reason`` and ``usage``; it may hold no tokens. The end token is not part of it.
+    The last piece has ``finish_reason`` and may hold no tokens; the end token is not part of it. ``usage`` so far is
+    told with the last piece at the latest.
     """
 
     token_ids: tuple[int, ...] = ()

@@ -57,7 +57,8 @@ class _Job:
         self.told = len(row.ids)
         if row.finish_reason is None and begin == self.told:
             return None
-        usage = Usage(prompt_tokens=len(self.item.ids), completion_tokens=self.told) if row.finish_reason else None
+        # In every piece: a reply that ends at a stop string has no last one.
+        usage = Usage(prompt_tokens=len(self.item.ids), completion_tokens=self.told)
         ids, logprobs = tuple(row.ids[begin:]), tuple(row.logprobs[begin:])
         return Piece(token_ids=ids, logprobs=logprobs, finish_reason=row.finish_reason, usage=usage)
 

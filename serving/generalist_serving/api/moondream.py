@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel
 
 from generalist.tasks import question
 from generalist.types import ChatRequest, Message, PlanItem, VisualPrompt
@@ -22,7 +21,7 @@ from generalist_serving.api.media import load_image
 from generalist_serving.api.replies import plan_text
 from generalist_serving.api.request_reading import read_sampling
 from generalist_serving.api.settings import Settings
-from generalist_serving.api.streams import event_stream, sse, while_connected
+from generalist_serving.api.streams import declared_stream, event_stream, sse, while_connected
 from generalist_serving.events import Answered, Ask, Drawing, End, Plan, Text
 from generalist_serving.formats import moondream_point, moondream_region, moondream_segment
 from generalist_serving.service import Service
@@ -31,6 +30,8 @@ T = TypeVar("T")
 
 DETAILED_CAPTION = "Describe the image in detail."
 """How the long caption is asked for."""
+
+_STREAMS = "The answer; with `stream`, server-sent events. An error after the first is sent as `error`, as in a 4xx."
 
 
 def router(service: Service, settings: Settings) -> APIRouter:
@@ -43,7 +44,7 @@ def router(service: Service, settings: Settings) -> APIRouter:
 
 
 def _add_words(routes: APIRouter, service: Service, settings: Settings) -> None:
-    streams = _streams(schemas.TextChunk)
+    streams = declared_stream(schemas.TextChunk, _STREAMS)
 
     @routes.post("/v1/caption", response_model=schemas.CaptionAnswered, responses=streams)
     async def caption(request: Request, body: schemas.CaptionAsked) -> Any:
@@ -86,7 +87,7 @@ def _add_shapes(routes: APIRouter, service: Service, settings: Settings) -> None
 
 
 def _add_maps(routes: APIRouter, service: Service, settings: Settings) -> None:
-    streams = _streams(schemas.SegmentChunk)
+    streams = declared_stream(schemas.SegmentChunk, _STREAMS)
 
     @routes.post("/v1/segment", response_model=schemas.SegmentAnswered, responses=streams)
     async def segment(request: Request, body: schemas.SegmentAsked) -> Any:
@@ -186,22 +187,6 @@ def _reasoning(plan: Sequence[PlanItem] | None) -> dict[str, Any] | None:
 
 
 # --- streams ----------------------------------------------------------------------------------------------
-
-
-def _streams(data: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
-    """What the OpenAPI document says of a route that may stream, each event with ``data`` as JSON.
-
-    What that model refers to must be in an answer's too, which is what puts it into the document.
-    """
-    shape = data.model_json_schema(ref_template="#/components/schemas/{model}")
-    shape.pop("$defs", None)
-    json_data = {"type": "string", "contentMediaType": "application/json", "contentSchema": shape}
-    # OpenAPI 3.2's word for one event; FastAPI writes it in 3.1 documents too.
-    event = {"type": "object", "properties": {"data": json_data}, "required": ["data"]}
-    described = (
-        "The answer; with `stream`, server-sent events. An error after the first is sent as `error`, as in a 4xx."
-    )
-    return {200: {"description": described, "content": {"text/event-stream": {"itemSchema": event}}}}
 
 
 async def _text_lines(service: Service, ask: Ask, request_id: str, *, reasoning: bool) -> AsyncGenerator[str, None]:

@@ -1,19 +1,13 @@
-"""The shipped checkpoint and questions for it, beside the one vLLM engine of all tests."""
+"""Questions for the shipped checkpoint, beside the one vLLM engine of all tests."""
 
 from __future__ import annotations
 
 import pytest
 
-from generalist.model import Checkpoint, load_checkpoint
-from generalist.pipeline import shipped_models
+from generalist.model import Checkpoint
 from generalist.types import Prompt
 
 from .support import prompts_over_all_tasks
-
-
-@pytest.fixture(scope="session")
-def nano() -> Checkpoint:
-    return load_checkpoint(shipped_models()["nano"])
 
 
 @pytest.fixture(scope="session")
