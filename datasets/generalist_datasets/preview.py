@@ -96,7 +96,13 @@ def _panels(image: Image.Image, samples: Sequence[Sample]) -> list[Image.Image]:
     small = fitted(image, _SIDE)
     targets = [replace(t, output=resized(t.output, small.size)) for sample in samples for t in sample.targets]
     drawn = [
-        Grounded(label=f"Q{number}", span=(0, 0), image=0, ref=0, output=resized(as_output(prompt), small.size))
+        Grounded(
+            label=f"not Q{number}" if prompt.excludes else f"Q{number}",
+            span=(0, 0),
+            image=0,
+            ref=0,
+            output=resized(as_output(prompt), small.size),
+        )
         for number, sample in enumerate(samples, start=1)
         for prompt in sample.visual_prompts
     ]

@@ -163,8 +163,8 @@ def _name(annotation: Annotation) -> str:
     return " ".join(annotation.label.split()) or NAMELESS
 
 
-def _counted(name: str) -> str:
-    """What "how many" is followed by."""
+def counted(name: str) -> str:
+    """What "how many" is followed by: the plural of a class that people may have named in the plural already."""
     return name if _PLURAL.search(name) and not is_plural(name) else units(name)
 
 
@@ -229,7 +229,7 @@ def _count(source: _Source) -> Iterator[_Draft]:
     crowds = {_name(annotation) for annotation in source.record.annotations if annotation.crowd}
     for name, boxes in source.by_class(source.boxes).items():
         if name not in crowds:
-            yield _Draft(prompt=question("count", _counted(name)), text=str(len(boxes)))
+            yield _Draft(prompt=question("count", counted(name)), text=str(len(boxes)))
 
 
 def _chat(source: _Source) -> Iterator[_Draft]:

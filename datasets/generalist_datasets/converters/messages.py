@@ -4,8 +4,8 @@
 ``{"type": "image"}``, the next one of ``images``, and ``{"type": "text", "text": ...}``.
 
 Boxes and points are written as Qwen2.5-VL writes them, ``[{"bbox_2d": [x1, y1, x2, y2], "label": ...}]`` and
-``point_2d``, in whole pixels of the upright picture. No such convention exists for masks and depth: what asks for
-them, or answers with them, is left out and counted.
+``point_2d``, in whole pixels of the upright picture. No such convention exists for masks, depth and points that
+exclude: what asks with them, or answers with them, is left out and counted.
 """
 
 from __future__ import annotations
@@ -54,6 +54,8 @@ def _unwritable(sample: Sample) -> str:
     for prompt in (*drawn, *sample.visual_prompts):
         if prompt.bitmap is not None:
             return f"a {prompt.kind} drawn by the user"
+        if prompt.excludes:
+            return "a point on what is not meant"
     return next((_OUTPUTS[type(t.output)] for t in sample.targets if type(t.output) in _OUTPUTS), "")
 
 

@@ -6,12 +6,13 @@ import os
 from pathlib import Path
 
 from generalist.types import GeneralistError
-from generalist_datasets.corpora import beir, squad, trec
+from generalist_datasets.corpora import beir, squad, texts, trec
 from generalist_datasets.corpora.base import Corpus, CorpusFormat
+from generalist_datasets.corpora.cards import CARDS, CardsCorpus
 
-__all__ = ["CORPORA", "Corpus", "CorpusFormat", "detect_corpus", "open_corpus"]
+__all__ = ["CARDS", "CORPORA", "Corpus", "CorpusFormat", "detect_corpus", "open_corpus"]
 
-CORPORA: dict[str, CorpusFormat] = {module.FORMAT.name: module.FORMAT for module in (beir, squad, trec)}
+CORPORA: dict[str, CorpusFormat] = {module.FORMAT.name: module.FORMAT for module in (beir, squad, trec, texts)}
 """In the order of detection."""
 
 
@@ -21,13 +22,15 @@ def detect_corpus(path: Path) -> CorpusFormat | None:
 
 
 def open_corpus(path: Path, format: str | None = None) -> Corpus:
-    """The corpus at ``path``, in ``format`` or in the one that its files are in.
+    """The corpus at ``path``, in ``format`` or in the one that its files are in; that of the world's things for CARDS.
 
     Raises :class:`GeneralistError` for an unknown format, and where there is no corpus.
     """
     formats = ", ".join(CORPORA)
     if format is not None and format not in CORPORA:
         raise GeneralistError(f"there is no corpus format {format!r}; use one of {formats}")
+    if path == CARDS and format is None:
+        return CardsCorpus()
     if not os.path.exists(path):
         raise GeneralistError(f"{str(path)[:200]}: no such file or folder; check the path")
     found = detect_corpus(path) if format is None else CORPORA[format]

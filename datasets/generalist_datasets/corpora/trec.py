@@ -116,19 +116,20 @@ def _parts(path: Path, most: int) -> dict[Part, tuple[Path, ...]]:
     """The files of a folder, at most ``most`` of them, by what their beginnings show; a file and those beside it."""
     found: dict[Part, tuple[Path, ...]] = {"documents": (), "topics": (), "qrels": ()}
     if os.path.isfile(path):
-        beside = _parts(path.parent, most) if _part_of(path) == "documents" else found
+        beside = _parts(path.parent, most) if part_of(path) == "documents" else found
         return {**beside, "documents": (path,)} if beside["documents"] else found
     count = 0
     for folder, names in walk(path, _SUFFIXES):
         for name in names:
             if (count := count + 1) > most:
                 return found
-            if part := _part_of(folder / name):
+            if part := part_of(folder / name):
                 found[part] += (folder / name,)
     return found
 
 
-def _part_of(file: Path) -> Part | None:
+def part_of(file: Path) -> Part | None:
+    """What a file holds, by its beginning; None for what is not TREC's."""
     head = read_head(file, 4096)
     if beginning := _BEGINNING.match(head):
         return "documents" if beginning[1].lower() == "doc" else "topics"

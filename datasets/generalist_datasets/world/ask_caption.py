@@ -37,7 +37,7 @@ def contents(asking: Asking, things: Iterable[int], *, full: bool = False) -> st
 
 def caption(asking: Asking) -> Question:
     """Name what is there and how often, from left to right."""
-    return asking.question("caption", asking.say("caption"), contents(asking, asking.things))
+    return asking.question("caption", asking.say("caption"), contents(asking, asking.things), about=asking.things)
 
 
 def caption_detail(asking: Asking) -> Question | None:
@@ -62,7 +62,7 @@ def describe_region(asking: Asking) -> Question | None:
         return None
     thing, drawn = found
     answer = capitalised(with_article(asking.questioner.look(asking.scene, thing))) + "."
-    return asking.question("chat", asking.say("describe_region"), answer, drawn=drawn)
+    return asking.question("chat", asking.say("describe_region"), answer, drawn=drawn, about=(thing,))
 
 
 # --- phrases that draw ---------------------------------------------------------------------------------

@@ -54,7 +54,7 @@ def dialogue(asking: Asking) -> Question | None:
         return None
     history = tuple(Turn(text=s.text, answer=s.answer, drawn=s.drawn) for s in steps[:-1])
     final = steps[-1]
-    return asking.question(final.task, final.text, *final.answer, history=history)
+    return asking.question(final.task, final.text, *final.answer, history=history, about=final.focus)
 
 
 def _follow(asking: Asking, steps: list[Step]) -> Step | None:

@@ -25,7 +25,7 @@ def count(asking: Asking) -> Question | None:
 def _counted(asking: Asking, noun: Noun | None) -> Question | None:
     if noun is None or not complete(asking.scene):
         return None
-    return asking.question("count", asking.say("count", noun), str(len(noun.things)))
+    return asking.question("count", asking.say("count", noun), str(len(noun.things)), about=noun.things)
 
 
 def _of_a_kind(asking: Asking) -> Noun | None:
@@ -50,8 +50,8 @@ def count_category(asking: Asking) -> Question | None:
     return _counted(asking, pick_category(asking))
 
 
-def _said(asking: Asking, text: str) -> Question:
-    return asking.question("chat", text, NO if asking.negative else YES)
+def _said(asking: Asking, text: str, *about: int) -> Question:
+    return asking.question("chat", text, NO if asking.negative else YES, about=about)
 
 
 def exists(asking: Asking) -> Question | None:
@@ -62,7 +62,7 @@ def exists(asking: Asking) -> Question | None:
         noun = asking.kind(pick(asking.rng, asking.things)) if asking.things else None
     if noun is None:
         return None
-    return _said(asking, asking.say("exists_named" if is_proper(noun.words) else "exists", noun))
+    return _said(asking, asking.say("exists_named" if is_proper(noun.words) else "exists", noun), *noun.things)
 
 
 def is_this(asking: Asking) -> Question | None:
@@ -77,7 +77,8 @@ def is_this(asking: Asking) -> Question | None:
         noun = pick(asking.rng, others) if others and asking.rng.random() < 0.5 else asking.missing()
     if noun is None:
         return None
-    return asking.question("chat", asking.say("is_this", noun), NO if asking.negative else YES, drawn=drawn)
+    answer = NO if asking.negative else YES
+    return asking.question("chat", asking.say("is_this", noun), answer, drawn=drawn, about=(thing,))
 
 
 def is_attribute(asking: Asking) -> Question | None:
@@ -90,7 +91,7 @@ def is_attribute(asking: Asking) -> Question | None:
         noun = asking.unique(thing, without=(attribute,))
         if right and noun is not None:
             value = pick(asking.rng, right)
-            return _said(asking, asking.say("is_attribute", noun, value=VALUE_WORDS.get(value, value)))
+            return _said(asking, asking.say("is_attribute", noun, value=VALUE_WORDS.get(value, value)), thing)
     return None
 
 
@@ -101,7 +102,7 @@ def is_relation(asking: Asking) -> Question | None:
         noun, reference = asking.unique(subject), asking.unique(other)
         if noun and reference and holds(asking.scene, relation, subject, other) is (not asking.negative):
             words = pick(asking.rng, RELATION_WORDS[relation])
-            return _said(asking, asking.say("is_relation", noun, relation=words, other=reference.the))
+            return _said(asking, asking.say("is_relation", noun, relation=words, other=reference.the), subject, other)
     return None
 
 
@@ -115,7 +116,7 @@ def same(asking: Asking) -> Question | None:
         noun, reference = asking.unique(subject, (attribute,)), asking.unique(other, (attribute,))
         if noun and reference:
             words = ATTRIBUTE_WORDS[attribute]
-            return _said(asking, asking.say("same", noun, other=reference.the, attribute=words))
+            return _said(asking, asking.say("same", noun, other=reference.the, attribute=words), subject, other)
     return None
 
 
@@ -126,5 +127,6 @@ def more(asking: Asking) -> Question | None:
         if noun is None or reference is None or noun.label == reference.label:
             continue
         if (len(noun.things) > len(reference.things)) is not asking.negative:
-            return _said(asking, asking.say("more", noun, others=reference.slots()["units"]))
+            text = asking.say("more", noun, others=reference.slots()["units"])
+            return _said(asking, text, *noun.things, *reference.things)
     return None

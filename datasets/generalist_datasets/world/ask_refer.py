@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from generalist.types import Kind, PromptKind
 from generalist_datasets.world.ask_facts import visible_surfaces
 from generalist_datasets.world.ask_lexicon import Noun, pick, shuffled
 from generalist_datasets.world.ask_words import CATEGORY_NOUNS, SURFACE_WORDS
 from generalist_datasets.world.asking import Asking
+from generalist_datasets.world.drawing import XYXY, around
 from generalist_datasets.world.language import denial
 from generalist_datasets.world.question import Answer, Drawn, Question, Target
-from generalist_datasets.world.scene import SURFACES
+from generalist_datasets.world.scene import SURFACES, Scene
 
 DRAWS: dict[str, Kind] = {"box": "box", "detect": "box", "point": "point", "segment": "mask"}
 """What the tasks draw that draw things."""
 SCENE_LABEL = "scene"
 
+_BOXED_SHARE = 0.25
+"""How often a drawn thing is to be boxed and not segmented."""
+_POINTED_SHARE = 0.4
+"""How often a point, not a box around both, tells which of two things is meant."""
 _PROMPTS: tuple[PromptKind, ...] = ("box", "point", "mask", "scribble")
 
 
@@ -150,6 +157,36 @@ def segment_drawn(asking: Asking) -> Question | None:
     if found is None:
         return None
     thing, drawn = found
-    task = "box" if "segment" not in asking.tasks or asking.rng.random() < 0.25 else "segment"
+    task = "box" if "segment" not in asking.tasks or asking.rng.random() < _BOXED_SHARE else "segment"
     target = Target(label=asking.questioner.look(asking.scene, thing), kind=DRAWS[task], things=(thing,))
     return asking.question(task, asking.say(f"{task}_drawn"), target, drawn=drawn)
+
+
+def segment_except(asking: Asking) -> Question | None:
+    """Segment or box one of two things; a point says that the other one is not meant."""
+    if len(asking.scene.things) < 2:
+        return None
+    thing = pick(asking.rng, asking.things)
+    other, *rest = [k for k in _by_distance(asking.scene, thing) if k != thing]
+    excluded = Drawn(kind="point", thing=other, excludes=True)
+    box = around(asking.scene.things[thing].xyxy, asking.scene.things[other].xyxy)
+    alone = not any(_inside(asking.scene.things[k].xyxy, box) for k in rest)
+    drawn = Drawn(kind="box", thing=thing, beside=other)
+    if not alone or asking.rng.random() < _POINTED_SHARE:
+        drawn = Drawn(kind="point", thing=thing)
+    task = "box" if "segment" not in asking.tasks or asking.rng.random() < _BOXED_SHARE else "segment"
+    target = Target(label=asking.questioner.look(asking.scene, thing), kind=DRAWS[task], things=(thing,))
+    return asking.question(task, asking.say(f"{task}_drawn"), target, drawn=(drawn, excluded))
+
+
+def _by_distance(scene: Scene, thing: int) -> list[int]:
+    """Things by the distance of their centres from that of one."""
+    corners = np.array([other.xyxy for other in scene.things])
+    centres = corners[:, :2] + corners[:, 2:]
+    return [int(k) for k in np.hypot(*(centres - centres[thing]).T).argsort(kind="stable")]
+
+
+def _inside(xyxy: XYXY, box: XYXY) -> bool:
+    """Whether the centre is."""
+    x, y = (xyxy[0] + xyxy[2]) / 2, (xyxy[1] + xyxy[3]) / 2
+    return box[0] <= x <= box[2] and box[1] <= y <= box[3]

@@ -28,7 +28,7 @@ def what_attribute(asking: Asking) -> Question | None:
         noun = asking.unique(thing, without=(attribute,))
         if noun is not None:
             text = asking.say(f"what_{attribute}", noun)
-            return asking.question("chat", text, attribute_answer(asking, thing, attribute))
+            return asking.question("chat", text, attribute_answer(asking, thing, attribute), about=(thing,))
     return None
 
 
@@ -65,7 +65,7 @@ def _which(asking: Asking, wording: str, subject: int, other: int, *, first: boo
     if one is None or two is None:
         return None
     answer = capitalised(one.the if first else two.the) + "."
-    return asking.question("chat", asking.say(wording, one, other=two.the), answer)
+    return asking.question("chat", asking.say(wording, one, other=two.the), answer, about=(subject, other))
 
 
 def category(asking: Asking) -> Question | None:
@@ -79,8 +79,8 @@ def category(asking: Asking) -> Question | None:
     if answer is None or noun is None:
         return None
     if asking.rng.random() < 0.5:
-        return asking.question("chat", asking.say("category_drawn"), answer, drawn=drawn)
-    return asking.question("chat", asking.say("category", noun), answer)
+        return asking.question("chat", asking.say("category_drawn"), answer, drawn=drawn, about=(thing,))
+    return asking.question("chat", asking.say("category", noun), answer, about=(thing,))
 
 
 def category_answer(asking: Asking, thing: int) -> str | None:
@@ -101,7 +101,7 @@ def what_relation(asking: Asking) -> Question | None:
         relation, things = found
         words = pick(asking.rng, RELATION_WORDS[relation])
         text = asking.say("what_relation", reference, relation=words)
-        return asking.question("chat", text, contents(asking, things))
+        return asking.question("chat", text, contents(asking, things), about=things)
     return None
 
 

@@ -59,10 +59,11 @@ class Asking:
         *answer: str | Target,
         drawn: tuple[Drawn, ...] = (),
         history: tuple[Turn, ...] = (),
+        about: Iterable[int] = (),
     ) -> Question:
         return Question(
             task=task, ability=self.ability, text=text, answer=answer, drawn=drawn, history=history,
-            negative=self.negative,
+            negative=self.negative, about=tuple(about),
         )  # fmt: skip
 
     @property

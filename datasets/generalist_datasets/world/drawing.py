@@ -9,6 +9,8 @@ from generalist.types import VisualPrompt
 from generalist_datasets.world.question import Drawn
 from generalist_datasets.world.scene import Scene
 
+XYXY = tuple[float, float, float, float]
+
 _BOX_ERROR = 0.03
 """Spread of a hand-drawn edge, in lengths of the box."""
 _STROKE = 2 / 192
@@ -25,11 +27,19 @@ def draw_prompt(rng: np.random.Generator, scene: Scene, drawn: Drawn) -> VisualP
     if drawn.kind == "point":
         rows, columns = np.nonzero(mask)
         k = int(rng.integers(len(rows)))
-        return VisualPrompt(kind="point", xy=_centre(int(columns[k]), int(rows[k]), mask))
+        xy = _centre(int(columns[k]), int(rows[k]), mask)
+        return VisualPrompt(kind="point", xy=xy, excludes=drawn.excludes)
     x1, y1, x2, y2 = scene.things[drawn.thing].xyxy
+    if drawn.beside is not None:
+        x1, y1, x2, y2 = around((x1, y1, x2, y2), scene.things[drawn.beside].xyxy)
     error = rng.normal(0, _BOX_ERROR, 4).clip(-0.1, 0.1) * (x2 - x1, y2 - y1, x2 - x1, y2 - y1)
     x1, y1, x2, y2 = np.clip(np.array([x1, y1, x2, y2]) + error, 0, 1)
     return VisualPrompt(kind="box", xyxy=(float(x1), float(y1), float(x2), float(y2)))
+
+
+def around(one: XYXY, other: XYXY) -> XYXY:
+    """The box that takes in both."""
+    return min(one[0], other[0]), min(one[1], other[1]), max(one[2], other[2]), max(one[3], other[3])
 
 
 def inner_point(mask: np.ndarray) -> tuple[float, float]:

@@ -29,10 +29,15 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawn:
-    """A visual prompt: how thing number ``thing`` is shown to the model."""
+    """A visual prompt: how thing number ``thing`` is shown to the model.
+
+    ``beside``: a box takes in this thing as well; ``excludes``: a point says that this thing is not meant.
+    """
 
     kind: PromptKind
     thing: int
+    beside: int | None = None
+    excludes: bool = False
 
 
 Answer = tuple[str | Target, ...]
@@ -53,7 +58,8 @@ class Question:
 
     ``task`` is a name of ``generalist.tasks.TASKS``; ``ability`` says what it takes to answer (``ABILITIES``),
     so that quality can be told apart by it. ``negative``: what is asked about is not there. ``earlier``: the
-    scene of the first of two images; things of the answer belong to the second.
+    scene of the first of two images; things of the answer belong to the second. ``about``: the things to look at
+    while an answer in words is said; answers that draw tell it by their targets.
     """
 
     task: str
@@ -64,6 +70,7 @@ class Question:
     history: tuple[Turn, ...] = ()
     earlier: Scene | None = None
     negative: bool = False
+    about: tuple[int, ...] = ()
 
 
 def answer_text(answer: Answer) -> str:

@@ -49,7 +49,7 @@ def features() -> Any:
 
     number, text = Value("float64"), Value("string")
     numbers = List(number)
-    prompt = {"kind": text, "box": numbers, "point": numbers, "counts": text}
+    prompt = {"kind": text, "box": numbers, "point": numbers, "counts": text, "excludes": Value("bool")}
     target = {
         "label": text, "start": Value("int32"), "stop": Value("int32"), "image": Value("int32"), "ref": Value("int32"),
         "kind": text, "box": numbers, "point": numbers, "counts": text, "document": text, "title": text, "text": text,
@@ -160,7 +160,7 @@ def _target_row(target: Grounded) -> dict[str, Any]:
 
 def _prompt_row(prompt: VisualPrompt) -> dict[str, Any]:
     counts = None if prompt.bitmap is None else to_mask(prompt.bitmap).counts
-    return {"kind": prompt.kind, "box": prompt.xyxy, "point": prompt.xy, "counts": counts}
+    return {"kind": prompt.kind, "box": prompt.xyxy, "point": prompt.xy, "counts": counts, "excludes": prompt.excludes}
 
 
 # --- reading ------------------------------------------------------------------------------------------
@@ -231,4 +231,4 @@ def _prompt(row: Mapping[str, Any], size: tuple[int, int]) -> VisualPrompt:
     if row["counts"] is not None:
         bitmap = mask_bitmap(Mask(size=size, counts=row["counts"], xyxy=(0.0, 0.0, 1.0, 1.0)))
     xyxy, xy = (None if row[name] is None else tuple(row[name]) for name in ("box", "point"))
-    return VisualPrompt(kind=row["kind"], xyxy=xyxy, xy=xy, bitmap=bitmap)
+    return VisualPrompt(kind=row["kind"], xyxy=xyxy, xy=xy, bitmap=bitmap, excludes=row["excludes"])

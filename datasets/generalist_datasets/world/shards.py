@@ -30,7 +30,7 @@ CARDS = "cards.jsonl"
 
 _Made = TypeVar("_Made")
 
-_FORMAT = "generalist world, version 1"
+_FORMAT = "generalist world, version 2"
 _README = """---
 configs:
 - config_name: default

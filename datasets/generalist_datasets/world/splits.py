@@ -79,10 +79,10 @@ SPLITS: dict[str, Split] = {
 }  # fmt: skip
 
 DIGESTS: dict[str, str] = {
-    "compositions": "af21ff01e71291c47aabc0206349d469f12d488880fa3200bdfb0d689dce6172",
-    "attributes": "cd46894dd22573a8018cabba32c935fba5f6141cc31eb3b508d2d7e3027ca774",
-    "style": "de72d9e3b920e9c9800feb12ac872a873959ac89e7af7c4d78f29e31cb835331",
-    "concepts": "acb24b2d322b6643e81dd58101914a2d1eea794aa4eeaeab1202387c96bd101f",
+    "compositions": "f631bf7533d657e9b3fee6e3d8f8af7439e76487f70f25d0bc9682e85afa61d9",
+    "attributes": "da66edb0161cf670c3f4177d82987d56417215e66ad3753cef6244fb7b514353",
+    "style": "45b2cb98358ea6b2ecf9a80f4157f5e6440e04afce5f1f622962f4fd2a7d53b0",
+    "concepts": "9bc0c5c745662d1f3233baba6691ad4f0829f1aa0261778c0cce905fdd188c1f",
 }
 """``dataset.digest`` of every evaluation set, at 224 x 224 pixels."""
 

@@ -112,6 +112,7 @@ def test_what_has_no_convention_is_left_out_and_counted(tmp_path: Path) -> None:
         sample("dog", grounded("dog", 0, Box(xyxy=(0, 0, 1, 1))), grounded("dog", 0, mask, 1)),
         sample("scene", grounded("scene", 0, depth)),
         sample(visual_prompts=(VisualPrompt(kind="scribble", bitmap=bitmap),)),
+        sample(visual_prompts=tuple(VisualPrompt(kind="point", xy=(0, n), excludes=bool(n)) for n in (0, 1))),
         sample(),
     )
     assert result.counts == {"conversations": 1}
@@ -119,6 +120,7 @@ def test_what_has_no_convention_is_left_out_and_counted(tmp_path: Path) -> None:
         "conversations with masks": 1,
         "conversations with depth maps": 1,
         "conversations with a scribble drawn by the user": 1,
+        "conversations with a point on what is not meant": 1,
     }
 
 

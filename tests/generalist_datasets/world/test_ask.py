@@ -202,6 +202,25 @@ def check_region(reader: Reader, question: Question) -> None:
     }
 
 
+def check_except(reader: Reader, question: Question) -> None:
+    drawn, beside = question.drawn
+    (target,) = question.answer
+    assert isinstance(target, Target) and target.things == (drawn.thing,) and not drawn.excludes
+    assert target.kind == KIND_OF_TASK[question.task]
+    assert looks(reader, [drawn.thing], full(reader)) == {target.label: 1}
+    assert beside.kind == "point" and beside.excludes and beside.thing != drawn.thing
+    if drawn.kind == "point":
+        assert drawn.beside is None
+        return
+    assert drawn.kind == "box" and drawn.beside == beside.thing
+    corners = np.array([reader.scene.things[k].xyxy for k in (drawn.thing, beside.thing)])
+    (x1, y1), (x2, y2) = corners[:, :2].min(0), corners[:, 2:].max(0)
+    for number, thing in enumerate(reader.scene.things):
+        x, y = (thing.xyxy[0] + thing.xyxy[2]) / 2, (thing.xyxy[1] + thing.xyxy[3]) / 2
+        within = x1 <= x <= x2 and y1 <= y <= y2
+        assert within == (number in (drawn.thing, beside.thing)), "the box could mean a third thing"
+
+
 def check_depth(reader: Reader, question: Question) -> None:
     assert reader.scene.depth is not None and question.answer == (Target(label="scene", kind="depth"),)
 
@@ -221,6 +240,7 @@ CHECKS: dict[str, Callable[[Reader, Question], None]] = {
     **dict.fromkeys(("detect_all", "segment_all", "detect_category", "semantic"), check_groups),
     "surface": check_surface, "depth": check_depth,
     **dict.fromkeys(("segment_drawn", "describe_region"), check_region),
+    "segment_except": check_except,
     **dict.fromkeys(("count", "count_attribute", "count_category"), check_count),
     **dict.fromkeys(("exists", "is_this"), check_exists),
     "is_attribute": check_is_attribute, "is_relation": check_is_relation, "same": check_same, "more": check_more,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -53,6 +55,22 @@ def test_points_and_masks_lie_on_the_thing(seed: int) -> None:
     assert point is not None and mask[int(point[1] * 64), int(point[0] * 64)]
     bitmap = draw_prompt(rng, scene, Drawn(kind="mask", thing=0)).bitmap
     assert bitmap is not None and (bitmap == mask).all()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_box_takes_in_the_thing_beside_and_a_point_excludes_it(seed: int) -> None:
+    left, right = np.zeros((2, 64, 64), bool)
+    left[10:30, 4:20], right[20:60, 40:60] = True, True
+    scene, rng = one_thing(left | right), np.random.default_rng(seed)
+    boxes = ((4 / 64, 10 / 64, 20 / 64, 30 / 64), (40 / 64, 20 / 64, 60 / 64, 60 / 64))
+    things = tuple(replace(scene.things[0], xyxy=box) for box in boxes)
+    scene = replace(scene, instances=(left + 2 * right).astype(np.uint8), things=things)
+    beside = draw_prompt(rng, scene, Drawn(kind="point", thing=1, excludes=True))
+    assert beside.excludes and beside.xy is not None and right[int(beside.xy[1] * 64), int(beside.xy[0] * 64)]
+    both = draw_prompt(rng, scene, Drawn(kind="box", thing=0, beside=1))
+    assert not both.excludes and both.xyxy is not None
+    off = np.abs(np.array(both.xyxy) - (4 / 64, 10 / 64, 60 / 64, 60 / 64)) / (56 / 64, 50 / 64, 56 / 64, 50 / 64)
+    assert off.max() <= 0.101  # hands are not exact, a tenth of a side
 
 
 @pytest.mark.parametrize("seed", range(5))

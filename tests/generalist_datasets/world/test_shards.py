@@ -62,6 +62,7 @@ def alike(one: Sample, other: Sample) -> None:
 def same_prompts(ours: tuple, theirs: tuple) -> None:
     for prompt, wanted in zip(ours, theirs, strict=True):
         assert (prompt.kind, prompt.xyxy, prompt.xy) == (wanted.kind, wanted.xyxy, wanted.xy)
+        assert prompt.excludes == wanted.excludes
         assert np.array_equal(prompt.bitmap, wanted.bitmap)
 
 
@@ -76,6 +77,7 @@ def test_samples_come_back(make: Callable[..., World], tmp_path: Path) -> None:
     kinds = {type(target.output).__name__ for sample in back for target in sample.targets}
     assert {"Box", "Point", "Mask", "DepthMap"} <= kinds
     assert any(s.visual_prompts for s in back) and any(s.earlier_images for s in back)
+    assert {prompt.excludes for s in back for prompt in s.visual_prompts} == {False, True}
 
 
 def test_samples_of_a_scene_share_its_picture(make: Callable[..., World], tmp_path: Path) -> None:
