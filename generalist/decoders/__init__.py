@@ -24,8 +24,11 @@ class Decoder(Protocol):
     @property
     def kind(self) -> Kind: ...
 
-    def decode(self, refs: Sequence[Ref], image_hw: tuple[int, int]) -> Sequence[Output]:
-        """One output a ref, in order, for an image of (H, W) pixels; never raises on complete payloads."""
+    def decode(self, refs: Sequence[Ref], image_hw: tuple[int, int]) -> Sequence[Output | None]:
+        """One output a ref, in order, for an image of (H, W) pixels; never raises on complete payloads.
+
+        None for an identifier that no document has; everything else means something.
+        """
         ...
 
 
@@ -35,7 +38,7 @@ DECODERS: dict[Kind, Callable[[Path, Vocabulary], Decoder]] = {
     "mask": MaskDecoder.load,
     "depth": DepthDecoder.load,
 }
-"""How to load each kind's decoder from a checkpoint folder. Documents need an index, which no checkpoint has."""
+"""How to load each kind's decoder from a checkpoint folder. Documents need an index, which comes with a request."""
 
 
 def load_decoders(folder: Path, vocab: Vocabulary) -> dict[str, Decoder]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -23,16 +24,26 @@ def mask_to_payload(bitmap: np.ndarray) -> tuple[XYXY, np.ndarray]:
 
     Raises :class:`GeneralistError` when no pixel is set.
     """
-    columns, rows = np.flatnonzero(bitmap.any(axis=0)), np.flatnonzero(bitmap.any(axis=1))
-    if not len(columns):
-        raise GeneralistError(f"the mask of size {list(bitmap.shape)} has no set pixel; mark at least one")
-    height, width = bitmap.shape
-    x1, y1, x2, y2 = int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+    x1, y1, x2, y2 = bounds(bitmap)
     region = Image.fromarray(bitmap[y1:y2, x1:x2].astype(np.uint8) * 255)
     cover = np.asarray(region.resize((SIDE, SIDE), Image.Resampling.BILINEAR), dtype=np.float32) / 255
     # A hairline in a large box never covers half of a crop's pixel, and must not vanish.
     crop = cover > min(0.5, float(cover.max()) / 2)
-    return (x1 / width, y1 / height, x2 / width, y2 / height), crop
+    return relative((x1, y1, x2, y2), bitmap.shape), crop
+
+
+def bounds(bitmap: np.ndarray) -> tuple[int, int, int, int]:
+    """The pixels x1 y1 x2 y2 that bound a mask bool[H, W] exactly; :class:`GeneralistError` when none is set."""
+    columns, rows = np.flatnonzero(bitmap.any(axis=0)), np.flatnonzero(bitmap.any(axis=1))
+    if not len(columns):
+        raise GeneralistError(f"the mask of size {list(bitmap.shape)} has no set pixel; mark at least one")
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def relative(box: tuple[int, int, int, int], image_hw: Sequence[int]) -> XYXY:
+    """A box in pixels as one in 0-1."""
+    height, width = image_hw
+    return box[0] / width, box[1] / height, box[2] / width, box[3] / height
 
 
 def paste(crop: np.ndarray, xyxy: XYXY, image_hw: tuple[int, int]) -> np.ndarray:

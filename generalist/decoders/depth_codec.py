@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from generalist.decoders import codec_file
-from generalist.decoders.clusters import nearest
+from generalist.decoders.clusters import distances, nearest
 from generalist.tokens import VocabularySizes
 from generalist.types import GeneralistError
 
@@ -77,6 +77,11 @@ class DepthCodec(nn.Module):
         """Values float[N, 96, 96], not yet clamped, of cells float[N*G*G, D]."""
         raster = cells.view(-1, self.grid, self.grid, DIMS).permute(0, 3, 1, 2)
         return self.decoder(raster)[:, 0] + 0.5
+
+    def entry_distances(self) -> Tensor:
+        """How unlike what two codes say is, float[K, K]: squared distance of their entries over the mean of all."""
+        between = distances(self.codebook, self.codebook)
+        return between / between.mean().clamp(min=1e-12)
 
     def save(self, path: Path) -> None:
         """Write a safetensors file (about 1.8 MB)."""

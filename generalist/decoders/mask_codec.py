@@ -1,17 +1,17 @@
-"""Mask codec: a 64x64 crop as 16 codes, by principal components and additive quantisation.
+"""Mask codec: a 64x64 crop as a raster of cells, each quantised by itself.
 
-Shapes of real things fill a small corner of 4096 dimensions, which principal components find. The first
-codes quantise all components at once, each what the codes before it left over (residual quantisation):
-they alone give the silhouette, so a model that gets only these right draws a good mask. The others share
-the rest out: its axes form groups of about equal information, and each code quantises one group (product
-quantisation), which suits shapes that were never seen. Fitting takes seconds; decoding is a sum of
-entries and one matrix product.
+Every code describes one cell of the crop, in reading order: the nearest of some shapes that cells have, in the
+principal components of that cell. So what a code says can be seen at one place of the image, as with the codes of a
+depth map, and a model can be taught to look there. Codes of the whole crop (residual and product quantisation of its
+principal components) reconstruct a little better, and a small model hardly ever learns to write them. Decoding is a
+sum of entries and one matrix product.
 
 N crops, P = 4096 pixels, R components, C codes a crop, K entries a code.
 """
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import torch
@@ -25,7 +25,6 @@ from generalist.types import GeneralistError
 SIDE = 64
 PIXELS = SIDE * SIDE
 _KMEANS_ROUNDS = 15
-_PCA_CROPS = 16000
 _KMEANS_CROPS = 40000
 _CHUNK = 4096
 _REFINE_CHUNK = 32
@@ -56,49 +55,44 @@ class MaskCodec(nn.Module):
         crops: Tensor,
         codes: int = 16,
         entries: int = 128,
-        components: int = 128,
-        coarse: int = 4,
+        components: int = 8,
         seed: int = 0,
     ) -> MaskCodec:
         """A codec for shapes like ``crops`` bool[N, 64, 64]; the same crops and seed give the same codec.
 
-        ``coarse``: how many of the codes describe the whole shape. Raises :class:`GeneralistError` for
-        crops of another size or fewer than the entries and components asked for.
+        ``codes``: how many cells, a square number whose root divides 64; ``components`` of each. Raises
+        :class:`GeneralistError` for crops of another size or fewer than the entries asked for, and other cells.
         """
-        needed = max(entries, components + 1)
-        if crops.shape[1:] != (SIDE, SIDE) or len(crops) < needed:
-            raise GeneralistError(f"mask crops are {list(crops.shape)}; give [N, {SIDE}, {SIDE}] with N >= {needed}")
+        grid = math.isqrt(codes)
+        if codes < 1 or grid * grid != codes or SIDE % grid:
+            raise GeneralistError(f"a mask cannot have {codes} codes; use the square of a number that divides {SIDE}")
+        if crops.shape[1:] != (SIDE, SIDE) or len(crops) < entries:
+            raise GeneralistError(f"mask crops are {list(crops.shape)}; give [N, {SIDE}, {SIDE}] with N >= {entries}")
         generator = torch.Generator().manual_seed(seed)
         flat = crops.flatten(1)
         mean = torch.stack([piece.float().sum(0) for piece in flat.split(_CHUNK)]).sum(0) / len(flat)
-        some = torch.randperm(len(flat), generator=generator)[:_PCA_CROPS]
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            rank = min(components + 16, len(some))
-            _, _, basis = torch.svd_lowrank(flat[some].float() - mean, q=rank, niter=3)
-        basis = basis[:, :components]
-        left = _project(flat, mean, basis)[torch.randperm(len(flat), generator=generator)[:_KMEANS_CROPS]]
-        books = []
-        for _ in range(coarse):
-            book = kmeans(left, entries, rounds=_KMEANS_ROUNDS, generator=generator)
-            books.append(book)
-            left = left - book[nearest(left, book)]
-        variances, axes = torch.linalg.eigh(left.T @ left / len(left))  # ascending
-        variances, axes = variances.flip(0), axes.flip(1)
-        for group in _groups(variances, codes - coarse):
-            part = kmeans(left @ axes[:, group], entries, rounds=_KMEANS_ROUNDS, generator=generator)
-            books.append(part @ axes[:, group].T)
+        some = flat[torch.randperm(len(flat), generator=generator)[:_KMEANS_CROPS]]
+        places = (
+            torch.arange(PIXELS).view(grid, SIDE // grid, grid, SIDE // grid).transpose(1, 2).flatten(2).flatten(0, 1)
+        )
+        basis = torch.zeros(PIXELS, codes * components)
+        books = torch.zeros(codes, entries, codes * components)
+        for cell, pixels in enumerate(places):
+            own = slice(cell * components, (cell + 1) * components)
+            parts = some[:, pixels].float() - mean[pixels]
+            squares = (parts.T @ parts).double()  # which is singular where pixels are always alike
+            axes = torch.linalg.eigh(squares)[1].flip(1)[:, :components].float()
+            basis[pixels, own] = axes
+            books[cell, :, own] = kmeans(parts @ axes, entries, rounds=_KMEANS_ROUNDS, generator=generator)
         # Half precision already here, so that a codec and its file agree to the bit.
-        values = (mean, basis, torch.stack(books))
-        return cls(*(v.half().float() for v in values))
+        return cls(*(v.half().float() for v in (mean, basis, books)))
 
     def encode(self, crops: Tensor, sweeps: int = 0, shortlist: int = 8) -> Tensor:
         """Codes int64[N, C] of crops bool or float [N, 64, 64].
 
-        ``sweeps`` 0 takes the nearest entry, one code after the other: fast and smooth in the shape, so the
-        better target for learning. Each sweep then goes through the codes once and takes, among the
-        ``shortlist`` closest entries, the one that leaves the fewest wrong pixels given the others: about a
-        millisecond a crop with the default.
+        ``sweeps`` 0 takes the nearest entry: fast and smooth in the shape, so the better target for learning. Each
+        sweep then goes through the codes once and takes, among the ``shortlist`` closest entries, the one that leaves
+        the fewest wrong pixels given the others: about a millisecond a crop with the default.
         """
         codes = self._nearest(_project(crops.flatten(1), self.mean, self.basis))[0]
         if sweeps == 0 or not len(codes):
@@ -123,13 +117,26 @@ class MaskCodec(nn.Module):
         """Probabilities float[N, C, K] of the entries for crops [N, 64, 64]: near entries share the target.
 
         softmax(-squared distance / (``temperature`` * mean squared distance of the code's entries from
-        their mean)), so that one temperature (above 0) suits the coarse codes and the fine ones. The
-        distances of a code are those to what the nearest entries of the codes before it leave over.
+        their mean)), so that one temperature (above 0) suits every cell.
         """
         _, left = self._nearest(_project(crops.flatten(1), self.mean, self.basis))
         spread = (self.codebooks - self.codebooks.mean(1, keepdim=True)).pow(2).sum(2).mean(1)  # [C]
         far = torch.stack([distances(c, e) for c, e in zip(left.unbind(1), self.codebooks, strict=True)], dim=1)
         return (-far / (temperature * spread.clamp(min=1e-12))[:, None]).softmax(dim=2)
+
+    def wrong_shares(self, crops: Tensor) -> Tensor:
+        """Share float[N, C, K] of a code's pixels that each of its entries gets wrong of crops bool[N, 64, 64].
+
+        A code's pixels are those that its entries change at all: of a codec of cells, its cell.
+        """
+        wanted, shares = crops.flatten(1).float(), []
+        for entries in self.codebooks:
+            own = (self.basis[:, entries.any(0)] != 0).any(1).nonzero()[:, 0]
+            drawn = (self.mean[own] + entries @ self.basis[own].T > 0.5).float()  # [K, pixels]
+            seen = wanted[:, own]
+            wrong = seen.sum(1, keepdim=True) + drawn.sum(1) - 2 * seen @ drawn.T
+            shares.append(wrong / max(len(own), 1))
+        return torch.stack(shares, dim=1)
 
     def save(self, path: Path) -> None:
         """Write a safetensors file (about 1 MB)."""
@@ -188,19 +195,3 @@ class MaskCodec(nn.Module):
 def _project(flat: Tensor, mean: Tensor, basis: Tensor) -> Tensor:
     """Crops [N, P] -> float[N, components]; in pieces, since crops in float32 are large."""
     return torch.cat([(piece.float() - mean) @ basis for piece in flat.split(_CHUNK)])
-
-
-def _groups(variances: Tensor, groups: int) -> list[list[int]]:
-    """Members of ``groups`` groups of axes that carry about equal information; ``variances`` [R] descending.
-
-    The largest go first, one to each group; then each goes to the open group with the smallest product of
-    variances. Information grows with the logarithm of the variance, hence sums of logarithms.
-    """
-    size = len(variances) // max(groups, 1)
-    logs = variances.clamp(min=1e-12).log().tolist()
-    members: list[list[int]] = [[] for _ in range(groups)]
-    for k in range(size * groups):
-        still_open = [g for g in range(groups) if len(members[g]) < size]
-        fewest = min(still_open, key=lambda g: (bool(members[g]), sum(logs[i] for i in members[g])))
-        members[fewest].append(k)
-    return members

@@ -6,17 +6,28 @@ Neither is imported here, so that naming the protocol costs no torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
-from generalist.types import Generation, Prompt, Sampling
+from generalist.types import GeneralistError, Generation, Prompt, Sampling
+
+
+class UnknownAdapter(GeneralistError):
+    """No adapter of that name is loaded; the server answers 404."""
+
+
+def not_loaded(name: str, loaded: Iterable[str]) -> UnknownAdapter:
+    """The error of an engine that has these adapters and was asked for ``name``."""
+    if known := sorted(loaded):
+        return UnknownAdapter(f"adapter {name!r} is not loaded; use one of {', '.join(known)}")
+    return UnknownAdapter(f"adapter {name!r} is not loaded; this engine runs the base model alone")
 
 
 class Engine(Protocol):
     """Turns prompts into token ids.
 
     Both methods raise :class:`~generalist.types.GeneralistError` for a prompt that cannot be run
-    (too long, images and ``<image>`` tokens that do not match, an adapter that is not loaded).
+    (too long, images and ``<image>`` tokens that do not match, or :class:`UnknownAdapter`).
     """
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Generation]:

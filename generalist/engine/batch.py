@@ -105,17 +105,18 @@ class Batch:
 
     def _say(self, speakers: list[Speaker], logits: Tensor) -> None:
         """Choose the next token of every row from logits [R, V]."""
-        alike: dict[tuple[float, float, int], list[int]] = {}
+        alike: dict[tuple[float, float, int, int], list[int]] = {}
         for place, speaker in enumerate(speakers):
             sampling = speaker.sampling
-            alike.setdefault((sampling.temperature, sampling.top_p, sampling.top_k), []).append(place)
+            how = (sampling.temperature, sampling.top_p, sampling.top_k, sampling.top_logprobs)
+            alike.setdefault(how, []).append(place)
         for places in alike.values():
             chosen = [speakers[place] for place in places]
             some = logits if len(chosen) == len(speakers) else logits[places]
             generators = [speaker.generator for speaker in chosen]
             tokens = self._engine.choose(some, [speaker.row for speaker in chosen], generators, chosen[0].sampling)
-            for speaker, (token, logprob) in zip(chosen, tokens, strict=True):
-                speaker.row.take(token, logprob)
+            for speaker, token in zip(chosen, tokens, strict=True):
+                speaker.row.take(*token)
 
 
 def _say_forced(speaker: Speaker) -> None:

@@ -14,14 +14,19 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+from generalist.engine.adapters import Adapter, Adapters
 from generalist.model import GeneralistForConditionalGeneration
 
 
 class Context:
-    """Keys and values of the positions read so far, and which of these are padding."""
+    """Keys and values of the positions read so far, which of these are padding, and the adapter of each row."""
 
-    def __init__(self, model: GeneralistForConditionalGeneration) -> None:
+    def __init__(
+        self, model: GeneralistForConditionalGeneration, adapters: Adapters, rows: Sequence[Adapter | None]
+    ) -> None:
         self._model = model
+        self._adapters = adapters
+        self._rows = tuple(rows)
         self._cache = DynamicCache(config=model.config)
         self._lengths: Tensor | None = None  # int64[R]
         self._mask: Tensor | None = None  # int64[R, S], None while nothing is padded
@@ -40,15 +45,16 @@ class Context:
         elif self._mask is not None:
             self._mask = torch.cat([self._mask, self._mask.new_ones(rows, width)], dim=-1)
         steps = torch.arange(width, device=ids.device)[None] if mask is None else (mask.cumsum(-1) - 1).clamp(min=0)
-        output = self._model(
-            input_ids=ids,
-            image_features=features,
-            attention_mask=self._mask,
-            position_ids=self._lengths[:, None] + steps,
-            past_key_values=self._cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
+        with self._adapters.applied(self._rows):
+            output = self._model(
+                input_ids=ids,
+                image_features=features,
+                attention_mask=self._mask,
+                position_ids=self._lengths[:, None] + steps,
+                past_key_values=self._cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
         self._lengths = self._lengths + (width if mask is None else mask.sum(-1))
         logits: Tensor = output.logits[:, -1]
         return logits
@@ -59,6 +65,7 @@ class Context:
         assert self._lengths is not None
         index = torch.tensor(rows, device=self._lengths.device)
         self._cache.reorder_cache(index)  # type: ignore[arg-type]
+        self._rows = tuple(self._rows[row] for row in rows)
         self._lengths = self._lengths[index]
         if self._mask is not None:
             self._mask = self._mask[index]
@@ -82,6 +89,7 @@ class Context:
         for mine, *theirs in zip(*(_grown(context._cache) for context in contexts), strict=True):
             mine.keys = _stack([mine.keys, *(layer.keys for layer in theirs)], width)
             mine.values = _stack([mine.values, *(layer.values for layer in theirs)], width)
+        self._rows = tuple(row for context in contexts for row in context._rows)
         self._lengths = torch.cat([cast(Tensor, context._lengths) for context in contexts])
         self._mask = torch.cat([_widen(mask, width, dim=-1) for mask in masks])
         self._drop_padding()
@@ -107,7 +115,7 @@ class Context:
     def fork(self) -> Context:
         """A copy that reads on by itself."""
         # Copied in depth: some kinds of layers write their states in place.
-        other = Context(self._model)
+        other = Context(self._model, self._adapters, self._rows)
         other._cache = copy.deepcopy(self._cache)
         other._lengths, other._mask = self._lengths, self._mask
         return other

@@ -7,14 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
+from generalist.engine.adapters import Adapter, Adapters
 from generalist.engine.caches import LruCache, pixel_digest
 from generalist.model import GeneralistForConditionalGeneration, GeneralistProcessor
 from generalist.tokens import Vocabulary
 from generalist.types import GeneralistError, Prompt
+
+SharedKey: TypeAlias = tuple[int, tuple[int, ...], tuple[bytes, ...]]
+ImageKey: TypeAlias = tuple[int, bytes]
+"""Both begin with the number of an adapter, 0 for what the base has read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -23,12 +29,14 @@ class Input:
 
     ``shared``: how many of the ids, up to the last one of an image, a further question on the same
     images starts with; 0 without images. ``pixels``: float32[3, H, W] of each image; ``digests`` identify them.
+    ``adapter``: the one that the name stood for when the prompt was checked.
     """
 
     ids: tuple[int, ...]
     pixels: tuple[Tensor, ...]
     digests: tuple[bytes, ...]
     shared: int
+    adapter: Adapter | None = None
 
     @property
     def rest(self) -> tuple[int, ...]:
@@ -36,8 +44,14 @@ class Input:
         return self.ids[self.shared :]
 
     @property
-    def shared_key(self) -> tuple[tuple[int, ...], tuple[bytes, ...]]:
-        return self.ids[: self.shared], self.digests
+    def shared_key(self) -> SharedKey:
+        return 0 if self.adapter is None else self.adapter.number, self.ids[: self.shared], self.digests
+
+    @property
+    def image_keys(self) -> tuple[ImageKey, ...]:
+        """What the features of each image are kept under."""
+        number = 0 if self.adapter is None else self.adapter.image_number
+        return tuple((number, digest) for digest in self.digests)
 
 
 def check_prompt(prompt: Prompt, vocabulary: Vocabulary, image_tokens: int, max_tokens: int) -> int:
@@ -70,18 +84,19 @@ class InputReader:
         model: GeneralistForConditionalGeneration,
         processor: GeneralistProcessor,
         vocabulary: Vocabulary,
+        adapters: Adapters,
         *,
         feature_cache_images: int,
     ) -> None:
         self._model = model
         self._processor = processor
         self._vocabulary = vocabulary
-        self._features: LruCache[bytes, Tensor] = LruCache(feature_cache_images)
+        self._adapters = adapters
+        self._features: LruCache[ImageKey, Tensor] = LruCache(feature_cache_images)
 
     def check(self, prompt: Prompt, max_tokens: int) -> Input:
         """The prompt with its images expanded; :class:`GeneralistError` when it cannot be run."""
-        if prompt.adapter is not None:
-            raise GeneralistError(f"adapter {prompt.adapter!r} is not loaded; this engine runs the base model alone")
+        adapter = self._adapters.get(prompt.adapter)
         image_id, copies = self._vocabulary.image, self._model.config.num_image_tokens
         check_prompt(prompt, self._vocabulary, copies, max_tokens)
         ids = tuple(i for token in prompt.token_ids for i in ((token,) * copies if token == image_id else (token,)))
@@ -89,7 +104,8 @@ class InputReader:
         shared = len(ids) - ids[::-1].index(image_id) if pixels else 0
         # A shared part that is the whole prompt would leave nothing to read for the first new token.
         shared = 0 if shared == len(ids) else shared
-        return Input(ids=ids, pixels=pixels, digests=tuple(map(pixel_digest, pixels)), shared=shared)
+        digests = tuple(map(pixel_digest, pixels))
+        return Input(ids=ids, pixels=pixels, digests=digests, shared=shared, adapter=adapter)
 
     def _pixels(self, prompt: Prompt) -> tuple[Tensor, ...]:
         if not prompt.images:
@@ -102,17 +118,22 @@ class InputReader:
 
         The vision tower runs once, on those that it has not seen lately, or not at all.
         """
-        images = {digest: image for item in inputs for digest, image in zip(item.digests, item.pixels, strict=True)}
+        images = {
+            key: (image, item.adapter if key[0] else None)
+            for item in inputs
+            for key, image in zip(item.image_keys, item.pixels, strict=True)
+        }
         if not images:
             return None
-        found = {digest: features for digest in images if (features := self._features.get(digest)) is not None}
-        new = [digest for digest in images if digest not in found]
+        found = {key: features for key in images if (features := self._features.get(key)) is not None}
+        new = {key: image for key, image in images.items() if key not in found}
         if new:
-            pixels = torch.stack([images[digest] for digest in new]).to(self._model.device, self._model.dtype)
-            computed = self._model.get_image_features(pixels).pooler_output
+            pixels = torch.stack([image for image, _ in new.values()]).to(self._model.device, self._model.dtype)
+            with self._adapters.applied([adapter for _, adapter in new.values()]):
+                computed = self._model.get_image_features(pixels).pooler_output
             assert computed is not None
-            for digest, features in zip(new, computed, strict=True):
+            for key, features in zip(new, computed, strict=True):
                 # A copy: a view would keep the features of the whole batch alive.
-                found[digest] = features.clone()
-                self._features.put(digest, found[digest])
-        return torch.stack([found[digest] for item in inputs for digest in item.digests])
+                found[key] = features.clone()
+                self._features.put(key, found[key])
+        return torch.stack([found[key] for item in inputs for key in item.image_keys])

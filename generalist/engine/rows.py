@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from generalist.identifiers import Automaton, Int32s
+from generalist.types import Likeliest
 
 if TYPE_CHECKING:
     from xgrammar import GrammarMatcher
@@ -17,9 +19,11 @@ if TYPE_CHECKING:
 class Row:
     """A reply under way.
 
-    ``forced`` is the only token that the grammar allows next, or None when there is a choice.
+    ``forced`` is the only token that the grammar allows next, or None when there is a choice. With a ``script`` (tokens
+    and their log-probabilities) just that is said.
     ``candidates`` are the ids that ``identifiers`` allow next, None where they allow all.
-    ``finish_reason`` stays None until the end token or the last of ``budget`` tokens is taken.
+    ``finish_reason`` stays None until an end token (``eos`` or one of ``ends``) or the last of ``budget`` tokens is
+    taken, or the grammar allows nothing more. ``top``: the likeliest tokens of every step, with ``keeps_top``.
     """
 
     def __init__(
@@ -29,12 +33,16 @@ class Row:
         matcher: GrammarMatcher | None,
         *,
         eos: int,
+        ends: Collection[int] = (),
         budget: int,
         identifiers: Automaton | None = None,
+        keeps_top: bool = False,
+        script: Sequence[tuple[int, float]] | None = None,
     ) -> None:
         self.slot = slot
         self.ids: list[int] = []
         self.logprobs: list[float] = []
+        self.top: list[Likeliest] = []
         self.forced: int | None = None
         self.candidates: Int32s | None = None
         self.finish_reason: Literal["stop", "length"] | None = None
@@ -42,18 +50,23 @@ class Row:
         self._allowed = allowed
         self._matcher = matcher
         self._eos = eos
+        self._ends = {eos, *ends}
         self._budget = budget
+        self._keeps_top = keeps_top
+        self._script = script
         self._identifiers = identifiers
         self._state = 0 if identifiers is None else identifiers.start()
         self._look()
 
-    def take(self, token: int, logprob: float) -> bool:
-        """Say ``token``; False for the end token, which is not part of the reply."""
-        if token == self._eos:
+    def take(self, token: int, logprob: float, top: Likeliest | None = None) -> bool:
+        """Say ``token``; False for an end token, which is not part of the reply. ``top`` is by default it alone."""
+        if token in self._ends:
             self.finish_reason = "stop"
             return False
         self.ids.append(token)
         self.logprobs.append(logprob)
+        if self._keeps_top:
+            self.top.append(((token, logprob),) if top is None else top)
         if self._matcher is not None and not self._matcher.accept_token(token):
             raise RuntimeError(f"internal error: the grammar refused token {token}, which it had allowed")
         if self._identifiers is not None:
@@ -63,6 +76,18 @@ class Row:
         else:
             self._look()
         return True
+
+    @property
+    def has_script(self) -> bool:
+        return self._script is not None
+
+    @property
+    def due(self) -> tuple[int, float] | None:
+        """The next token and its log-probability, where the model has no say."""
+        if self._script is not None:
+            said = len(self.ids)
+            return self._script[said] if said < len(self._script) else (self._eos, 0.0)
+        return None if self.forced is None else (self.forced, 0.0)
 
     def unread(self) -> list[int]:
         """The tokens said since the last call: what the model has yet to read."""
@@ -82,11 +107,9 @@ class Row:
             return
         self._allowed.fill(self.slot, self._matcher)
         count = self._allowed.count(self.slot)
-        if count == 0:
-            raise RuntimeError(
-                f"internal error: the grammar allows no token after {len(self.ids)} tokens (the last ones: "
-                f"{self.ids[-8:]}); it must be able to go on or to end everywhere"
-            )
+        if count == 0:  # a grammar of the caller's may lead to where no token of the vocabulary can follow
+            self.finish_reason = "stop"
+            return
         # Where identifiers have a say, what the grammar would force may not exist.
         self.forced = self._allowed.first(self.slot) if count == 1 and self.candidates is None else None
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from xgrammar import apply_token_bitmask_inplace
 
-from generalist.types import Sampling
+from generalist.types import Likeliest, Sampling
 
 
 def mask_logits(logits: Tensor, allowed: Tensor, vocabulary_size: int) -> Tensor:
@@ -49,6 +49,13 @@ def choose(
     ids = among.argmax(-1) if sampling.temperature == 0 else _draw(among, sampling, draws)
     logprobs = logits.log_softmax(-1).gather(-1, ids[:, None])[:, 0]
     return ids.tolist(), logprobs.tolist()
+
+
+def likeliest(logits: Tensor, count: int) -> list[Likeliest]:
+    """The ``count`` likeliest tokens of each row of ``logits`` float32[R, V], without those that are not allowed."""
+    logprobs, ids = logits.log_softmax(-1).topk(min(count, logits.shape[-1]), dim=-1)
+    rows = zip(ids.tolist(), logprobs.tolist(), strict=True)
+    return [tuple(pair for pair in zip(*row, strict=True) if pair[1] > -math.inf) for row in rows]
 
 
 def _draw(logits: Tensor, sampling: Sampling, draws: list[float]) -> Tensor:

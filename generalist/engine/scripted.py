@@ -10,8 +10,8 @@ from generalist.types import GeneralistError, Generation, Prompt, Sampling, Usag
 class ScriptedEngine:
     """Answers prompt after prompt with ``replies`` (token ids without the end token), over and over.
 
-    Every token gets the log-probability ``logprob``. ``prompts`` and ``samplings`` record what was
-    asked, one entry a prompt. A reply longer than ``max_new_tokens`` is cut, as a model's would be.
+    Every token gets the log-probability ``logprob`` and is told as the likeliest. ``prompts`` and ``samplings`` record
+    what was asked, one entry a prompt. A reply longer than ``max_new_tokens`` is cut, as a model's would be.
     """
 
     def __init__(self, replies: Sequence[Sequence[int]], logprob: float = -0.1) -> None:
@@ -38,4 +38,5 @@ class ScriptedEngine:
             logprobs=(self._logprob,) * len(ids),
             finish_reason="stop" if len(ids) == len(reply) else "length",
             usage=Usage(prompt_tokens=len(prompt.token_ids), completion_tokens=len(ids)),
+            top_logprobs=tuple(((token, self._logprob),) for token in ids) if sampling.top_logprobs else (),
         )

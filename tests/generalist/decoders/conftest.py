@@ -25,7 +25,7 @@ def ellipses(count: int, seed: int) -> Tensor:
 @pytest.fixture(scope="session")
 def mask_codec() -> MaskCodec:
     """16 codes x 16 entries, of 600 ellipses."""
-    return MaskCodec.fit(ellipses(600, seed=0), codes=16, entries=16, components=32)
+    return MaskCodec.fit(ellipses(600, seed=0), codes=16, entries=16, components=4)
 
 
 @pytest.fixture(scope="session")

@@ -32,6 +32,16 @@ def test_codes_are_in_reading_order() -> None:
     assert difference[:24, 72:].mean() > 10 * difference[72:, :24].mean()
 
 
+def test_codes_that_say_the_same_have_no_distance() -> None:
+    codec = DepthCodec(8, entries=6)
+    codec.codebook[4] = codec.codebook[1]
+    distances = codec.entry_distances()
+    assert torch.allclose(distances, distances.T, atol=1e-5)
+    assert float(distances.mean()) == pytest.approx(1)
+    same = distances < 1e-5
+    assert same[1, 4] and same.diagonal().all() and int(same.sum()) == 8
+
+
 def test_no_maps_at_all() -> None:
     codec = DepthCodec(8, entries=32).eval()
     with torch.no_grad():

@@ -71,10 +71,21 @@ def test_each_token_is_read_once() -> None:
     assert (reply.unread(), reply.unread()) == ([7], [])
 
 
-def test_a_dead_end_of_the_grammar_says_where() -> None:
+def test_a_dead_end_of_the_grammar_ends_the_reply() -> None:
     reply = row({5}, set())
-    with pytest.raises(RuntimeError, match=r"no token after 1 tokens .*\[5\]"):
-        reply.take(5, 0.0)
+    assert reply.take(5, -0.5)
+    assert (reply.ids, reply.logprobs, reply.finish_reason) == ([5], [-0.5], "stop")
+    assert row(set()).finish_reason == "stop"
+
+
+def test_the_likeliest_tokens_are_kept_where_they_are_asked_for() -> None:
+    reply = Row(0, Allowed(1, 200), None, eos=EOS, budget=9, keeps_top=True)
+    reply.take(5, -0.5, ((7, -0.1), (5, -0.5)))
+    reply.take(6, 0.0)  # what is forced has no other
+    assert reply.top == [((7, -0.1), (5, -0.5)), ((6, 0.0),)]
+    plain = row({5}, {6})
+    plain.take(5, -0.5, ((5, -0.5),))
+    assert plain.top == []
 
 
 def test_a_token_against_the_grammar_is_refused() -> None:

@@ -1,4 +1,5 @@
 import copy
+import math
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from PIL import Image
 
 from generalist.constrain import reply_constraint
 from generalist.engine import Engine
+from generalist.engine.batch import Batch
 from generalist.engine.context import Context
 from generalist.engine.transformers_engine import TransformersEngine
 from generalist.identifiers import IdentifierTrie
@@ -416,3 +418,60 @@ def test_a_broken_model_is_named(tiny_checkpoint: Checkpoint, sampling: Sampling
     engine = TransformersEngine(model, tiny_checkpoint.processor, tiny_checkpoint.vocabulary)
     with pytest.raises(RuntimeError, match="logits are not finite"):
         engine.generate([ask(tiny_checkpoint.vocabulary, "hello")], sampling)
+
+
+# --- the likeliest tokens of each step ---------------------------------------------------------------------
+
+
+def test_the_likeliest_tokens_come_with_their_log_probabilities(
+    engine: TransformersEngine, tiny_checkpoint: Checkpoint
+) -> None:
+    vocab = tiny_checkpoint.vocabulary
+    bound = Constraint(grammar=f"root ::= Token({vocab.loc[3]}) Token({vocab.loc[1]},{vocab.loc[2]})")
+    for prompt in (ask(vocab, "hello"), ask(vocab, "hello", picture(1), constraint=bound)):
+        plain = engine.generate([prompt], Sampling(max_new_tokens=6))[0]
+        assert plain.top_logprobs == ()
+        told = engine.generate([prompt], Sampling(max_new_tokens=6, top_logprobs=5))[0]
+        assert replace(told, top_logprobs=()) == plain
+        assert [top[0] for top in told.top_logprobs] == list(zip(told.token_ids, told.logprobs, strict=True))
+        for top in told.top_logprobs:
+            values = [logprob for _, logprob in top]
+            assert values == sorted(values, reverse=True) and sum(map(math.exp, values)) <= 1 + 1e-5
+    forced, choice = told.top_logprobs
+    assert forced == ((vocab.loc[3], 0.0),)
+    assert {token for token, _ in choice} == {vocab.loc[1], vocab.loc[2]}  # no more are possible
+    assert sum(math.exp(logprob) for _, logprob in choice) == pytest.approx(1)
+
+
+def test_what_is_told_is_of_the_model_whatever_is_drawn(
+    engine: TransformersEngine, tiny_checkpoint: Checkpoint
+) -> None:
+    prompt = ask(tiny_checkpoint.vocabulary, "hello")
+    drawn = Sampling(temperature=3.0, top_k=2, seed=1, max_new_tokens=1, top_logprobs=20)
+    greedy = Sampling(max_new_tokens=1, top_logprobs=20)
+    tops = [reply.top_logprobs[0] for one in (drawn, greedy) for reply in engine.generate([prompt], one)]
+    assert tops[0] == tops[1] and len(tops[0]) == 20
+
+
+# --- grammars that lead nowhere ----------------------------------------------------------------------------
+
+
+def test_a_grammar_that_allows_nothing_more_ends_the_reply(
+    engine: TransformersEngine, tiny_checkpoint: Checkpoint
+) -> None:
+    vocab = tiny_checkpoint.vocabulary
+    loc, every = vocab.loc, ",".join(map(str, range(vocab.size)))
+    nothing = Constraint(grammar=f"root ::= ExcludeToken({every})")
+    dead_end = Constraint(grammar=f"root ::= Token({loc[1]},{loc[2]}) ExcludeToken({every})")
+    prompts = [ask(vocab, "x", constraint=bound) for bound in (nothing, dead_end, None)]
+    free = engine.generate([prompts[2]], Sampling(max_new_tokens=5))[0]
+    alone = [engine.generate([prompt], Sampling(max_new_tokens=5))[0] for prompt in prompts[:2]]
+    together = engine.generate(prompts, Sampling(max_new_tokens=5))
+    for replies in (alone, together):
+        assert [(len(reply.token_ids), reply.finish_reason) for reply in replies[:2]] == [(0, "stop"), (1, "stop")]
+    assert together[2].token_ids == free.token_ids
+    batch = Batch(engine)
+    speakers = [batch.join(prompt, engine.check(prompt), Sampling(max_new_tokens=5)) for prompt in prompts]
+    while len(batch):
+        batch.step()
+    assert [tuple(speaker.row.ids) for speaker in speakers] == [reply.token_ids for reply in together]
