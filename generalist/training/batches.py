@@ -12,6 +12,7 @@ import torch
 from generalist.decoders import DepthCodec, MaskCodec
 from generalist.tokens import Vocabulary
 from generalist.training.examples import NOTHING, Batch, Example, ImageArrays, collate
+from generalist.training.image_arrays import image_arrays
 from generalist.training.packing import Packer
 from generalist.training.recipe import BATCHES_A_CHUNK, Recipe
 from generalist_datasets.world.ask import Questioner, ask_about
@@ -67,7 +68,7 @@ class SceneBatches(torch.utils.data.Dataset[list[Batch]]):
 
     def _look(self, numbers: SceneNumbers) -> tuple[SceneNumbers, ImageArrays]:
         """A scene that nothing is asked about."""
-        return numbers, self.packer.image_arrays(self._compose(np.random.default_rng(numbers)))
+        return numbers, image_arrays(self._compose(np.random.default_rng(numbers)), self.packer.grid)
 
     def _compose(self, rng: np.random.Generator) -> Scene:
         return compose(rng, self.assets, self.menu, width=self.side, height=self.side)
@@ -116,16 +117,23 @@ class CodeFiller(torch.nn.Module):
 
     @torch.no_grad()
     def forward(self, batch: Batch) -> torch.Tensor:
-        """Fills ``batch["ids"]`` in place; returns soft mask targets [B, K, mask_length, mask_codes]."""
+        """Fills ``batch["ids"]``, and adds what wrong codes cost; returns soft mask targets.
+
+        Those are [B, K, mask_length, mask_codes], as is ``batch["mask_costs"]``, the share of pixels that a code gets
+        wrong; ``batch["depth_costs"]`` [depth_codes, depth_codes] tells how unlike two codes are.
+        """
         sizes = self.vocab.sizes
         there = batch["cropped"]
         crops = batch["crops"][there]
         shape = (*there.shape, sizes.mask_length)
         codes = torch.zeros(shape, dtype=torch.long, device=there.device)
         soft = torch.zeros(*shape, sizes.mask_codes, device=there.device)
+        costs = torch.zeros_like(soft)
         if len(crops):
             codes[there] = self.masks.encode(crops)
             soft[there] = self.masks.soft_targets(crops, self.temperature)
+            costs[there] = self.masks.wrong_shares(crops)
+        batch["mask_costs"], batch["depth_costs"] = costs, self.depths.entry_distances()
         image, position = (batch["mask_code"] != NOTHING).nonzero(as_tuple=True)
         thing, code = batch["things"][image, position], batch["mask_code"][image, position]
         batch["ids"][image, position] = self.vocab.mask.start + codes[image, thing, code]

@@ -18,7 +18,7 @@ import typer
 from rich.progress import track
 
 from generalist.decoders.crops import mask_to_payload
-from generalist.training.packing import normalised_depth
+from generalist.training.image_arrays import normalised_depth
 from generalist.training.script import run
 from generalist_datasets.world.backgrounds import PhotoSplit
 from generalist_datasets.world.compose import Assets, compose

@@ -33,11 +33,15 @@ class Example:
 
     Per position: ``ids``, ``segments``, ``positions``; ``tasks`` the number in ``TASKS`` of the task whose answer
     it belongs to (-1 elsewhere); ``weights`` of predicting this token from the one before; ``locs`` the exact
-    coordinate of a location token (NaN elsewhere); ``things`` the region that the token speaks of; ``mask_code`` /
-    ``depth_code`` which code of the mask / depth it is (-1 elsewhere). Per image: ``image`` uint8 [S, S, 3],
-    ``patches`` the thing of every patch [n], ``sampled`` bool [n] the patches that are asked for mask codes,
+    coordinate of a location token (NaN elsewhere); ``about`` bits of the regions that the token speaks of, and
+    ``things`` the one that it draws (-1 elsewhere); ``mask_code`` / ``depth_code`` which code of the mask / depth it
+    is (-1 elsewhere). Per image: ``image`` uint8 [S, S, 3],
+    ``patches`` the thing of every patch [n], ``shapes`` bool [n, points] where in the patch it is,
+    ``sampled`` bool [n] the patches that are asked for mask codes,
     ``concepts`` [K] (-1 for none and for surfaces), ``boxes`` [K, 4], ``crops`` bool [K, 64, 64] of the regions that
-    are ``cropped`` bool [K], ``depth`` normalised [96, 96], NaN where it is not known.
+    are ``cropped`` bool [K], ``attributes`` [K, 4] numbers of size, colour, texture and material (-1 for none),
+    ``depth`` normalised [96, 96] and the ``range`` [2] that it lies in, in 0-1 as location tokens say it; both NaN
+    where it is not known.
     """
 
     ids: np.ndarray
@@ -46,17 +50,21 @@ class Example:
     tasks: np.ndarray
     weights: np.ndarray
     locs: np.ndarray
+    about: np.ndarray
     things: np.ndarray
     mask_code: np.ndarray
     depth_code: np.ndarray
     image: np.ndarray
     patches: np.ndarray
+    shapes: np.ndarray
     sampled: np.ndarray
     concepts: np.ndarray
     boxes: np.ndarray
     crops: np.ndarray
     cropped: np.ndarray
+    attributes: np.ndarray
     depth: np.ndarray
+    range: np.ndarray
 
 
 Batch = dict[str, torch.Tensor]
@@ -71,13 +79,17 @@ def collate(examples: Sequence[Example], pad_id: int, looks: Sequence[ImageArray
     length += -length % 8
     fills = {
         "ids": pad_id, "segments": -1, "positions": 0, "tasks": NOTHING, "weights": 0.0, "locs": np.nan,
-        "things": NOTHING, "mask_code": NOTHING, "depth_code": NOTHING,
+        "about": 0, "things": NOTHING, "mask_code": NOTHING, "depth_code": NOTHING,
     }  # fmt: skip
     batch = {
         name: torch.from_numpy(np.stack([_padded(getattr(e, name), length, fill) for e in examples]))
         for name, fill in fills.items()
     }
-    for name in ("image", "patches", "sampled", "concepts", "boxes", "crops", "cropped", "depth"):
+    of_images = (
+        "image", "patches", "shapes", "sampled", "concepts", "boxes", "crops", "cropped", "attributes",
+        "depth", "range",
+    )  # fmt: skip
+    for name in of_images:
         rows = [getattr(e, name) for e in examples] + [look[name] for look in looks]
         batch[name] = torch.from_numpy(np.stack(rows))
     return batch

@@ -4,7 +4,7 @@ Every loss is a sum over what a batch asks, divided by how much *all* batches of
 ``totals``): so the step is the same however the step's scenes are cut into batches and shared out to processes.
 
 Shapes: B images, L positions, n image tokens, K things an image, D width, V vocabulary, C concepts,
-P patches that show a thing, Q supervised queries, T tallies.
+P patches that show a thing, T tallies.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from torch.nn import functional
 
 from generalist.tasks import TASKS
 from generalist.tokens import Vocabulary
+from generalist.training.attention import attention_queries, pooled_depth
 from generalist.training.examples import NOTHING, Batch
+from generalist.training.image_arrays import ATTRIBUTE_SIZES
 
 if TYPE_CHECKING:
     from generalist.training.trainee import Trainee
@@ -27,7 +29,10 @@ LOSS_WEIGHTS = {
     "patch_box": 0.5,
     "patch_offset": 4.0,
     "patch_mask": 0.2,
+    "patch_shape": 2.0,
     "patch_depth": 2.0,
+    "patch_distance": 4.0,
+    "patch_attribute": 0.3,
     "attention": 0.5,
 }
 _KINDS = ("loc", "mask", "depth", "text")
@@ -35,6 +40,8 @@ TASK_TALLIES = tuple(f"task/{name}" for name in TASKS)
 TALLIES = (*_KINDS, *TASK_TALLIES, "patch_accuracy")
 """What is counted beside the losses: the unweighted loss of tokens by kind and by task, patches named right."""
 _BACKGROUND_WEIGHT = 0.25
+_RISK = 20.0
+"""Weight of what mask and depth codes are expected to cost."""
 
 Losses = dict[str, torch.Tensor]
 """Name of ``LOSS_WEIGHTS`` -> a scalar."""
@@ -49,8 +56,11 @@ def loss_totals(batch: Batch, depth_grid: int) -> torch.Tensor:
         "patch_box": shown * 4,
         "patch_offset": shown * 4,
         "patch_mask": batch["sampled"].sum(),
-        "patch_depth": _pooled_depth(batch).isfinite().sum(),
-        "attention": len(attention_queries(batch, depth_grid)[0]),
+        "patch_shape": shown * batch["shapes"].shape[2],
+        "patch_depth": pooled_depth(batch).isfinite().sum(),
+        "patch_distance": pooled_depth(batch).isfinite().sum(),
+        "patch_attribute": (_shown_attributes(batch) != NOTHING).sum(),
+        "attention": len(attention_queries(batch, depth_grid, batch["boxes"])[0]),
     }
     numbers = [torch.as_tensor(totals[name], dtype=torch.float32) for name in LOSS_WEIGHTS]
     return torch.stack([number.to(batch["ids"].device) for number in numbers])
@@ -73,8 +83,10 @@ def token_loss(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Cross-entropy of the next token; soft over location bins and over mask codes that look alike.
 
-    ``mask_targets`` [B, K, mask_length, mask_codes]. Returns the weighted sum, and [2, T - 1]: unweighted sums and
-    counts of tokens by kind and by task.
+    Mask and depth codes are also charged what they are expected to cost (minimum risk training, Shen et al. 2016):
+    where many codes are likely, the likeliest may be an odd one out, and greedy decoding should write the one that
+    is wrong by the least whichever is right. ``mask_targets`` [B, K, mask_length, mask_codes]. Returns the weighted
+    sum, and [2, T - 1]: unweighted sums of cross-entropies and counts of tokens by kind and by task.
     """
     following = outputs["selected"] + 1
     ids, weights, locs, tasks = (batch[k].flatten()[following] for k in ("ids", "weights", "locs", "tasks"))
@@ -88,11 +100,17 @@ def token_loss(
     image = (following // batch["ids"].shape[1])[is_mask]
     thing = batch["things"].flatten()[following][is_mask]
     soft = mask_targets[image, thing, code[is_mask]]
-    loss = loss.masked_scatter(is_mask, -(soft * logs[is_mask][:, vocab.mask.start : vocab.mask.stop]).sum(1))
+    mask_logs = logs[is_mask][:, vocab.mask.start : vocab.mask.stop]
+    loss = loss.masked_scatter(is_mask, -(soft * mask_logs).sum(1))
     is_depth = batch["depth_code"].flatten()[following] != NOTHING
+    depth_logs = logs[is_depth][:, vocab.depth.start : vocab.depth.stop]
+    depth_costs = batch["depth_costs"][ids[is_depth] - vocab.depth.start]
+    cost = torch.zeros_like(loss)
+    cost = cost.masked_scatter(is_mask, (batch["mask_costs"][image, thing, code[is_mask]] * mask_logs.exp()).sum(1))
+    cost = cost.masked_scatter(is_depth, (depth_costs * depth_logs.exp()).sum(1))
     kinds = [is_loc, is_mask, is_depth, ~(is_loc | is_mask | is_depth)]
     groups = torch.stack([*kinds, *(tasks == number for number in range(len(TASKS)))]).float()
-    return (loss * weights).sum(), torch.stack([(groups * loss.detach()).sum(1), groups.sum(1)])
+    return ((loss + _RISK * cost) * weights).sum(), torch.stack([(groups * loss.detach()).sum(1), groups.sum(1)])
 
 
 def patch_losses(
@@ -102,7 +120,7 @@ def patch_losses(
     mask_targets: torch.Tensor,
     sigma: float,
 ) -> tuple[Losses, torch.Tensor]:
-    """What every image token should know by itself: name, box, mask codes of its thing, and depth.
+    """What every image token should know by itself: name, box, outline, mask codes and attributes of its thing, depth.
 
     Returns sums, and [2, 1]: how many patches that show a thing are named right, and how many there are.
     """
@@ -126,15 +144,29 @@ def patch_losses(
     mask_table = embeddings[vocab.mask.start : vocab.mask.stop].t().to(inside.dtype)
     codes = (trainee.mask_head(inside[asked]).view(-1, vocab.sizes.mask_length, width) @ mask_table).float()
     mask = -(mask_targets[image[asked], thing[asked]] * functional.log_softmax(codes, dim=2)).sum((0, 2)).mean()
+    shape = functional.binary_cross_entropy_with_logits(
+        trainee.shape_head(inside).float(), batch["shapes"][shown].float(), reduction="sum"
+    )
 
-    depth = _pooled_depth(batch)
-    error = (trainee.depth_head(patches).squeeze(-1).float().sigmoid() - depth.nan_to_num()).abs()
+    depth = pooled_depth(batch)
+    known = depth.isfinite()
+    guessed, placed = trainee.depth_head(patches).float().sigmoid().unbind(-1)
+    nearest, farthest = batch["range"].nan_to_num().unsqueeze(1).unbind(2)
+    distance = nearest + depth.nan_to_num() * (farthest - nearest)
+    said = trainee.attribute_head(inside)
+    attributes = sum(
+        functional.cross_entropy(logits.float(), wanted, ignore_index=NOTHING, reduction="sum")
+        for logits, wanted in zip(said.split(ATTRIBUTE_SIZES, 1), _shown_attributes(batch).unbind(1), strict=True)
+    )
     losses = {
         "patch_name": name,
         "patch_box": box,
         "patch_offset": offset,
         "patch_mask": mask,
-        "patch_depth": (error * depth.isfinite()).sum(),
+        "patch_shape": shape,
+        "patch_depth": ((guessed - depth.nan_to_num()).abs() * known).sum(),
+        "patch_distance": ((placed - distance).abs() * known).sum(),
+        "patch_attribute": torch.as_tensor(attributes),
     }
     return losses, torch.stack([right, shown.sum()])[:, None].float()
 
@@ -164,66 +196,8 @@ def _patch_centres(things: torch.Tensor) -> torch.Tensor:
     return centre.expand(len(things), -1, -1)
 
 
-def _pooled_depth(batch: Batch) -> torch.Tensor:
-    """[B, n], NaN where it is not known."""
-    side = int(batch["patches"].shape[1] ** 0.5)
-    return functional.adaptive_avg_pool2d(batch["depth"][:, None], side).flatten(1)
-
-
-def attention_loss(trainee: Trainee, batch: Batch) -> torch.Tensor:
-    """Minus log of the attention that the recorded heads give to the patches of what the next token speaks of.
-
-    Sum over queries, mean over heads and layers.
-    """
-    recorded = trainee.take_recorded()
-    row, position, wanted = attention_queries(batch, trainee.vocab.sizes.depth_grid)
-    loss = torch.zeros((), device=wanted.device)
-    if len(row) == 0:
-        return loss
-    first = int((batch["ids"][0] == trainee.vocab.image).nonzero()[0, 0])
-    for queries, keys in recorded:
-        # Mass within the image: the text part of the attention is the model's own affair.
-        query = queries[row, :, position].float()  # [Q, heads, d]
-        key = keys[:, :, first : first + wanted.shape[1]].float()  # [B, heads, n, d]
-        scores = _grouped_scores(query, key, row) / query.shape[-1] ** 0.5  # [Q, heads, n]
-        hit = scores.masked_fill(~wanted[:, None], -1e9).logsumexp(-1) - scores.logsumexp(-1)
-        loss = loss - hit.mean(1).sum()
-    return loss / len(recorded)
-
-
-def attention_queries(batch: Batch, depth_grid: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Rows [Q] and positions [Q] that are told where to look, and the patches bool [Q, n] that they should look at.
-
-    For tokens of a thing: its patches. For depth codes: the patches under the code's cell.
-    """
-    following = {k: torch.cat([batch[k][:, 1:], torch.full_like(batch[k][:, :1], NOTHING)], 1)
-                 for k in ("things", "depth_code")}  # fmt: skip
-    predicts = torch.cat([batch["weights"][:, 1:], torch.zeros_like(batch["weights"][:, :1])], 1) > 0
-    of_thing = (following["things"] != NOTHING) & predicts
-    of_depth = following["depth_code"] != NOTHING
-    row, position = (of_thing | of_depth).nonzero(as_tuple=True)
-    wanted = batch["patches"][row] == following["things"][row, position][:, None]  # [Q, n]
-    cells = following["depth_code"][row, position]
-    under = _cell_patches(cells.clamp_min(0), depth_grid, int(wanted.shape[1] ** 0.5))
-    wanted = torch.where((cells != NOTHING)[:, None], under, wanted)
-    usable = wanted.any(1)
-    return row[usable], position[usable], wanted[usable]
-
-
-def _grouped_scores(query: torch.Tensor, key: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
-    """query [Q, h, d] against key [B, h, n, d] of each query's own image; ``row`` [Q] ascending."""
-    counts = torch.bincount(row, minlength=key.shape[0]).tolist()
-    pieces = [torch.einsum("qhd,hnd->qhn", q, k) for q, k in zip(query.split(counts), key, strict=True)]
-    return torch.cat(pieces)
-
-
-def _cell_patches(cells: torch.Tensor, grid: int, side: int) -> torch.Tensor:
-    """[Q] cells of a depth raster grid x grid -> bool [Q, side * side], the patches that overlap each."""
-    edges = torch.arange(side, device=cells.device)
-    low, high = edges / side, (edges + 1) / side
-
-    def overlaps(k: torch.Tensor) -> torch.Tensor:
-        return (low[None] < ((k + 1) / grid)[:, None]) & (high[None] > (k / grid)[:, None])
-
-    rows, columns = overlaps(cells // grid), overlaps(cells % grid)
-    return (rows[:, :, None] & columns[:, None, :]).flatten(1)
+def _shown_attributes(batch: Batch) -> torch.Tensor:
+    """[P, attributes] of the things that patches show, -1 where a thing has none of the kind."""
+    shown = batch["patches"] != NOTHING
+    image = torch.arange(len(shown), device=shown.device)[:, None].expand_as(shown)[shown]
+    return batch["attributes"][image, batch["patches"][shown]]

@@ -47,6 +47,8 @@ class Recipe:
     fraction of the cost of a scene with questions."""
     start: str = ""
     """The checkpoint that is gone on from; from nothing when empty."""
+    new_tokenizer: bool = False
+    """Go on with a tokenizer for today's names; see :mod:`generalist.training.retokenize`."""
 
     @property
     def chunks(self) -> int:

@@ -7,13 +7,9 @@ import dataclasses
 import json
 import os
 import shutil
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -21,6 +17,7 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedType
 
 from generalist.decoders import depth, mask
+from generalist.interruptions import Interrupted, interruptions
 from generalist.model import GeneralistForConditionalGeneration, GeneralistProcessor, save_checkpoint
 from generalist.training.agvm import RateFactors
 from generalist.training.averaging import WeightAverage
@@ -30,7 +27,7 @@ from generalist.training.packing import Packer
 from generalist.training.recipe import Recipe
 from generalist.training.start import Beginning
 from generalist.training.step import Learner
-from generalist.training.trainee import Trainee, folded_state
+from generalist.training.trainee import Trainee, folded_state, with_all_refs
 from generalist.types import GeneralistError
 from generalist_datasets.world.compose import Assets
 from generalist_datasets.world.layout import Menu
@@ -45,10 +42,6 @@ _SPREADS = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI
 _C_LIBRARY = ctypes.CDLL(None) if os.name == "posix" else None
 _TRIM_EVERY = 10
 """Steps."""
-
-
-class Interrupted(KeyboardInterrupt):
-    """The run was asked to end; its state is saved."""
 
 
 def claim_folder(folder: Path, recipe: Recipe) -> None:
@@ -160,7 +153,7 @@ class Run:
         """
         with ExitStack() as stack:
             log = stack.enter_context(Log(self.folder, self.recipe, self.step)) if self._is_first() else None
-            interrupted = stack.enter_context(_interruptions())
+            interrupted = stack.enter_context(interruptions())
             saved = time.monotonic()
             batches = upcoming(self.scenes, self.accelerator.process_index, self.step, self.workers)
             for batch in batches:
@@ -170,7 +163,7 @@ class Run:
                 if log is not None:
                     log.add(self.step, report)
                 if self.step % _TRIM_EVERY == 0:
-                    _give_memory_back()
+                    give_memory_back()
                 ends, saves = report.wishes  # the processes agree: each saves its part
                 if saves or ends:
                     self.save_state()
@@ -193,7 +186,8 @@ class Run:
         average = self.learner.average
         with average.in_place() if average is not None else nullcontext():
             state = self.accelerator.get_state_dict(self.learner.trainee)
-            folded = folded_state(state, self.beginning.vocab) if self._is_first() else {}
+            vocab = self.beginning.vocab
+            folded = with_all_refs(folded_state(state, vocab), vocab) if self._is_first() else {}
         if not self._is_first():
             return folder
         model = GeneralistForConditionalGeneration(self.config)
@@ -224,7 +218,7 @@ def _accelerator(recipe: Recipe) -> Accelerator:
     return accelerator
 
 
-def _give_memory_back() -> None:
+def give_memory_back() -> None:
     """Let glibc return freed memory to the system.
 
     The sizes of a step's tensors vary, and those below 32 MB come from a heap that otherwise only grows: on a CPU by
@@ -233,26 +227,3 @@ def _give_memory_back() -> None:
     trim = getattr(_C_LIBRARY, "malloc_trim", None)
     if trim is not None:
         trim(0)
-
-
-@contextmanager
-def _interruptions() -> Iterator[Callable[[], bool]]:
-    """Within, the first SIGINT or SIGTERM only makes what is yielded true; the second ends the process as ever."""
-    came: list[int] = []
-    kinds = (signal.SIGINT, signal.SIGTERM)
-    if threading.current_thread() is not threading.main_thread():  # Python takes signals in the main thread alone
-        yield lambda: False
-        return
-    before = {kind: signal.getsignal(kind) for kind in kinds}
-
-    def note(kind: int, frame: FrameType | None) -> None:
-        came.append(kind)
-        signal.signal(kind, before[signal.Signals(kind)])
-
-    for kind in kinds:
-        signal.signal(kind, note)
-    try:
-        yield lambda: bool(came)
-    finally:
-        for kind in kinds:
-            signal.signal(kind, before[kind])

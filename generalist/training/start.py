@@ -12,7 +12,8 @@ from generalist.model import GeneralistConfig, GeneralistForConditionalGeneratio
 from generalist.model.vision import mbconv_state_dict_from_efficientnet_lite0
 from generalist.pipeline import resolve_model
 from generalist.tokens import Vocabulary
-from generalist.training.tokenizer import NANO_SIZES, nano_vocabulary
+from generalist.training.retokenize import retokenized
+from generalist.training.tokenizer import nano_vocabulary
 from generalist.types import GeneralistError
 from generalist_datasets.assets import fetch
 
@@ -30,10 +31,12 @@ class Beginning:
     trained: bool
 
 
-def check_beginning(start: str, codecs: Path | None) -> None:
-    """Raises :class:`GeneralistError` when the options name no beginning, or two; looks at folders only."""
-    if bool(start) == (codecs is not None):
-        raise GeneralistError("give either --codecs, to train from nothing, or --start, to go on from a checkpoint")
+def check_beginning(start: str, codecs: Path | None, *, new_tokenizer: bool = False) -> None:
+    """Raises :class:`GeneralistError` when the options name no beginning; looks at folders only."""
+    if not start and codecs is None:
+        raise GeneralistError("give --codecs, to train from nothing, or --start, to go on from a checkpoint, or both")
+    if new_tokenizer and not start:
+        raise GeneralistError("--new-tokenizer is for --start; training from nothing always makes one")
     if start:
         resolve_model(start)
     if codecs is not None:
@@ -42,17 +45,18 @@ def check_beginning(start: str, codecs: Path | None) -> None:
             raise GeneralistError(f"--codecs {codecs} has no {' and no '.join(missing)}; fit them into one folder")
 
 
-def begin(start: str, codecs: Path | None) -> Beginning:
+def begin(start: str, codecs: Path | None, *, new_tokenizer: bool = False) -> Beginning:
     """Load or make what :func:`check_beginning` has passed. A new vocabulary takes half a minute.
+
+    With both, the checkpoint goes on with other codecs, whose codes it has to learn anew. ``new_tokenizer``: it goes
+    on with a tokenizer for the names of today's world.
 
     Raises :class:`GeneralistError` for models of another kind than nano's, and codecs that do not fit.
     """
-    if codecs is not None:
-        masks, depths = (
-            MaskCodec.load(codecs / mask.FILE, NANO_SIZES),
-            DepthCodec.load(codecs / depth.FILE, NANO_SIZES),
-        )
+    if not start:
+        assert codecs is not None  # checked before
         vocab = nano_vocabulary()
+        masks, depths = _codecs(codecs, vocab)
         return Beginning(model=new_model(vocab), vocab=vocab, masks=masks, depths=depths, trained=False)
     folder = resolve_model(start)
     checkpoint = load_checkpoint(folder)
@@ -62,14 +66,16 @@ def begin(start: str, codecs: Path | None) -> Beginning:
             f"{folder} has a vision tower of type {tower.model_type!r}; --start goes on from models like nano, "
             "whose tower begins with an mbconv stem"
         )
-    vocab = checkpoint.vocabulary
-    return Beginning(
-        model=checkpoint.model,
-        vocab=vocab,
-        masks=MaskCodec.load(folder / mask.FILE, vocab.sizes),
-        depths=DepthCodec.load(folder / depth.FILE, vocab.sizes),
-        trained=True,
-    )
+    vocab, model = checkpoint.vocabulary, checkpoint.model
+    if new_tokenizer:
+        vocab = nano_vocabulary()
+        model = retokenized(model, checkpoint.vocabulary, vocab)
+    masks, depths = _codecs(codecs or folder, vocab)
+    return Beginning(model=model, vocab=vocab, masks=masks, depths=depths, trained=True)
+
+
+def _codecs(folder: Path, vocab: Vocabulary) -> tuple[MaskCodec, DepthCodec]:
+    return MaskCodec.load(folder / mask.FILE, vocab.sizes), DepthCodec.load(folder / depth.FILE, vocab.sizes)
 
 
 def new_model(vocab: Vocabulary) -> GeneralistForConditionalGeneration:

@@ -18,7 +18,9 @@ from generalist_datasets.world.question import answer_text
 from generalist_datasets.world.sprites import pictograph_names
 
 NANO_SIZES = VocabularySizes(locs=256)
-_TEXT_TOKENS = 4096
+_TEXT_TOKENS = 5120
+_NAME_REPEATS = 60
+"""So often is every name in the corpus: each of its words becomes one token, alone, behind a space and as plural."""
 _SCENES = 3000
 
 
@@ -27,7 +29,9 @@ def corpus() -> Iterator[str]:
     world = World("train", seed=99, size=(64, 64), count=_SCENES)
     for concept in world.assets.concepts:
         name = concept.name
-        for text in (name, f" {name}", f" {plural(name)}", f"A{with_article(name)[1:]}", f"There is no {name}."):
+        for text in (name, f" {name}", f" {plural(name)}"):
+            yield from [text] * _NAME_REPEATS
+        for text in (f"A{with_article(name)[1:]}", f"There is no {name}."):
             yield from [text] * 6
         yield from (f" {synonym}" for synonym in concept.synonyms)
     for number in range(len(world)):

@@ -27,6 +27,7 @@ class TrainOptions:
     out: Path
     start: str = ""
     codecs: Path | None = None
+    new_tokenizer: bool = False
     images: int = 60_000
     batch_size: int = 16
     accumulate: int = 1
@@ -59,6 +60,7 @@ class TrainOptions:
             precision=precision if self.precision == "auto" else self.precision,
             seed=self.seed,
             start=self.start,
+            new_tokenizer=self.new_tokenizer,
         )
 
 
@@ -72,7 +74,7 @@ def train(options: TrainOptions) -> None:
     # Whatever can be wrong is looked at before assets are fetched and models are loaded.
     if options.workers is not None and options.workers < 0:
         raise GeneralistError(f"--workers is {options.workers}; use 0 or more")
-    check_beginning(options.start, options.codecs)
+    check_beginning(options.start, options.codecs, new_tokenizer=options.new_tokenizer)
     processes = _processes()
     recipe = options.recipe(processes.num_processes)
     check_recipe(recipe)
@@ -80,7 +82,7 @@ def train(options: TrainOptions) -> None:
         claim_folder(options.out, recipe)
     torch.manual_seed(recipe.seed)
     with processes.main_process_first():  # one process downloads
-        beginning = begin(options.start, options.codecs)
+        beginning = begin(options.start, options.codecs, new_tokenizer=options.new_tokenizer)
         split = get_split("train")
         assets = Assets.load(split.styles, split.photos)
     workers = _workers(processes.num_processes) if options.workers is None else options.workers

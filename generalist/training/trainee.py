@@ -5,8 +5,8 @@
 * The output layer is a linear map in front of the (shared) token embeddings.
 * Each image token gets the name of what it shows added (*injection*): a linear map that is taught to
   match the embedding of the concept's name.
-* Auxiliary losses on image tokens (name, box, mask codes, depth) and on the attention of a few heads
-  (look at the thing that you are about to draw) make localisation learnable in minutes.
+* Auxiliary losses on image tokens (name, box, outline, mask codes, attributes, depth) and on the attention of a few
+  heads (look at the thing that you are about to draw) make localisation learnable in minutes.
 
 :func:`folded_state` folds the first three into plain weights of
 ``GeneralistForConditionalGeneration`` and drops the rest; inference knows nothing of them.
@@ -28,14 +28,18 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from generalist.model import GeneralistForConditionalGeneration
 from generalist.model.image_processing import LITE0_MEAN, LITE0_STD
 from generalist.tokens import Vocabulary
+from generalist.training.attention import attention_loss
 from generalist.training.examples import Batch, block_causal_mask
-from generalist.training.losses import LOSS_WEIGHTS, attention_loss, named, patch_losses, token_loss
+from generalist.training.image_arrays import ATTRIBUTE_SIZES, SHAPE_SIDE
+from generalist.training.losses import LOSS_WEIGHTS, named, patch_losses, token_loss
+from generalist_datasets.world.scene import MAX_THINGS
 
 RECORDED_LAYERS = (1, 2)
 RECORDED_HEADS = 2
 INJECTION = 4.0
 INPUT_SCALE = 4.0
 _FREQUENCIES = 16
+_LAST_REFS = 3
 
 
 def _recording_attention(
@@ -87,7 +91,9 @@ class Trainee(nn.Module):
         self.box_head = nn.Linear(width, 4 * width)
         self.offset_head = nn.Linear(width, 4)
         self.mask_head = nn.Linear(width, vocab.sizes.mask_length * width)
-        self.depth_head = nn.Linear(width, 1)
+        self.shape_head = nn.Linear(width, SHAPE_SIDE**2)
+        self.depth_head = nn.Linear(width, 2)  # within the scene's range, and in metres
+        self.attribute_head = nn.Linear(width, sum(ATTRIBUTE_SIZES))
         self.register_buffer("loc_waves", _waves((torch.arange(len(vocab.loc)) + 0.5) / len(vocab.loc)))
         lengths = torch.tensor([0, *(len(ids) for ids in concept_tokens)])
         self.register_buffer("name_tokens", torch.tensor([i for ids in concept_tokens for i in ids]))
@@ -142,7 +148,7 @@ class Trainee(nn.Module):
         outputs = self.predict(batch)
         token, by_token = token_loss(outputs, batch, self.vocab, mask_targets, sigma)
         patch, by_patch = patch_losses(self, outputs, batch, mask_targets, sigma)
-        sums = {"token": token, **patch, "attention": attention_loss(self, batch)}
+        sums = {"token": token, **patch, "attention": attention_loss(self, batch, batch["boxes"])}
         losses = {name: sums[name].float() / total for name, total in named(totals).items()}
         return {
             "loss": torch.stack([weight * losses[name] for name, weight in LOSS_WEIGHTS.items()]).sum(),
@@ -178,20 +184,25 @@ class Trainee(nn.Module):
         return {"patches": patches, "embeddings": embeddings, "selected": selected, "logits": logits}
 
     def take_recorded(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """Queries and keys [B, heads, L, head width] of the recorded layers, from the last forward.
-
-        They are taken off the layers, which would keep the whole graph of a step alive until the next one.
-        """
-        layers = self.model.model.language_model.layers
-        taken = [layers[k].self_attn.recorded for k in RECORDED_LAYERS]
-        for k in RECORDED_LAYERS:
-            del layers[k].self_attn.recorded
-        return taken
+        """See :func:`take_recorded`."""
+        return take_recorded(self.model)
 
     def name_targets(self, embeddings: torch.Tensor) -> torch.Tensor:
         """[1 + C, D], what the name head should give: the background, then the mean of every concept's tokens."""
         names = functional.embedding_bag(self.name_tokens, embeddings, self.name_starts, mode="mean")
         return torch.cat([self.background[None], names]) * INJECTION
+
+
+def take_recorded(model: GeneralistForConditionalGeneration) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Queries and keys [B, heads, L, head width] of the recorded layers, from the last forward.
+
+    They are taken off the layers, which would keep the whole graph of a step alive until the next one.
+    """
+    layers = model.model.language_model.layers
+    taken = [layers[k].self_attn.recorded for k in RECORDED_LAYERS]
+    for k in RECORDED_LAYERS:
+        del layers[k].self_attn.recorded
+    return taken
 
 
 @torch.no_grad()
@@ -205,6 +216,21 @@ def folded_state(state: Mapping[str, torch.Tensor], vocab: Vocabulary) -> dict[s
     folded["model.projector.fc1.weight"] += INJECTION * state["name_head.weight"]
     folded["model.projector.fc1.bias"] += INJECTION * state["name_head.bias"]
     return folded
+
+
+@torch.no_grad()
+def with_all_refs(folded: Mapping[str, torch.Tensor], vocab: Vocabulary) -> dict[str, torch.Tensor]:
+    """A folded state in which every number of a list can be read and written.
+
+    Scenes hold ``MAX_THINGS`` things, so the numbers behind are never written in training, only pushed away from what
+    is: they get the mean of the last few that are.
+    """
+    filled = dict(folded)
+    first = vocab.ref.start + MAX_THINGS
+    for name in ("model.language_model.embed_tokens.weight", "lm_head.weight"):
+        filled[name] = folded[name].clone()
+        filled[name][first : vocab.ref.stop] = folded[name][first - _LAST_REFS : first].mean(0)
+    return filled
 
 
 def normalise(image: torch.Tensor) -> torch.Tensor:

@@ -34,7 +34,7 @@ def new_beginning(vocab: Vocabulary) -> Callable[[], Beginning]:
     from generalist.training.start import Beginning
 
     crops = torch.rand(160, 64, 64, generator=torch.Generator().manual_seed(0)) > 0.5
-    masks = MaskCodec.fit(crops, entries=vocab.sizes.mask_codes, components=32)
+    masks = MaskCodec.fit(crops, entries=vocab.sizes.mask_codes, components=4)
     depths = DepthCodec(vocab.sizes.depth_grid, vocab.sizes.depth_codes).eval()
 
     def begin() -> Beginning:

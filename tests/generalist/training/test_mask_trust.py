@@ -27,7 +27,7 @@ def boxes(count: int) -> torch.Tensor:
 
 def test_right_codes_are_trusted_and_random_ones_are_not() -> None:
     crops = boxes(600)
-    codec = MaskCodec.fit(crops, entries=16, components=32)
+    codec = MaskCodec.fit(crops, entries=16, components=4)
     codes = codec.encode(crops)
     assert fit_trust(codec, codes, crops)[:4].min() > 0.8
     codes[:, 2:] = torch.randint(0, 16, codes[:, 2:].shape, generator=torch.Generator().manual_seed(0))
@@ -55,7 +55,7 @@ def test_a_model_that_hardly_draws_masks_keeps_its_codec(
 ) -> None:
     """Factors from a handful of masks would be a matter of chance; with enough the codec is written again."""
     crops = boxes(200)
-    decoder = MaskDecoder(vocab, MaskCodec.fit(crops, entries=16, components=32))
+    decoder = MaskDecoder(vocab, MaskCodec.fit(crops, entries=16, components=4))
     codes = decoder.codec.encode(crops)
     monkeypatch.setattr(
         "generalist.training.mask_trust.Generalist.from_pretrained",

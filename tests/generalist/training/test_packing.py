@@ -12,10 +12,13 @@ from generalist.model import Checkpoint
 from generalist.prompt import build
 from generalist.reply import parse
 from generalist.tokens import Vocabulary
+from generalist.training.attention import attention_queries
 from generalist.training.examples import NOTHING, Example, block_causal_mask, collate
-from generalist.training.packing import Packer, normalised_depth, patch_things
+from generalist.training.image_arrays import depth_range, normalised_depth, patch_shapes, patch_things
+from generalist.training.packing import Packer, Weights
 from generalist.types import ChatRequest, Message
 from generalist_datasets.world.ask import Questioner, ask_about
+from generalist_datasets.world.ask_lexicon import ATTRIBUTES
 from generalist_datasets.world.compose import Assets, compose
 from generalist_datasets.world.layout import Menu
 from generalist_datasets.world.question import Question, Target, answer_text
@@ -106,6 +109,61 @@ def test_codes_are_numbered_within_their_payload(vocab: Vocabulary, example: Exa
     assert (example.things[example.mask_code != NOTHING] >= 0).all()
 
 
+def test_every_word_of_an_answer_looks_at_what_it_speaks_of(vocab: Vocabulary, scene: Scene) -> None:
+    one, two = (Target(label=name, kind="box", things=things) for name, things in (("dog", (0,)), ("cat", (2, 1))))
+    drawn = Question(task="detect", ability="detect_all", text="Find all.", answer=(one, ", ", two))
+    said = Question(task="count", ability="count", text="How many?", answer=("two",), about=(0, 2))
+    example = Packer(vocab, GRID).pack(np.random.default_rng(0), scene, [drawn, said])
+    about = {number: [int(bits) for bits in example.about[segment(example, number)] if bits] for number in range(1, 3)}
+    drawing = 1 + 4  # [k] and its corners, behind "<Phrase>dog</Phrase>(<Unit>box</Unit>"
+    words = {name: 7 + len(vocab.encode_text(name)) for name in ("dog", "cat")}
+    first, rest = about[1][: words["dog"] + drawing], about[1][words["dog"] + drawing :]
+    assert set(first) == {0b001}
+    between = len(rest) - words["cat"] - 2 * drawing  # "), "
+    assert set(rest[:-drawing]) == {0b100} and set(rest[-drawing:]) == {0b010} and between >= 1
+    assert set(about[2]) == {0b101}
+    row, position, wanted = attention_queries(collate([example], vocab.pad), vocab.sizes.depth_grid)
+    patches = torch.from_numpy(example.patches)
+    last = wanted[(position >= segment(example, 2).start).nonzero()[:, 0]]
+    assert len(row) and len(last) == len(about[2])
+    assert torch.equal(last, ((patches == 0) | (patches == 2)).expand(len(last), -1))
+
+
+def test_the_ends_of_a_depth_range_look_at_the_nearest_and_the_farthest_patches(
+    vocab: Vocabulary, scene: Scene
+) -> None:
+    ramp = np.exp(np.linspace(0, 2, 192, dtype=np.float32))[None].repeat(192, 0)  # nearest on the left
+    deep = Question(task="depth", ability="depth", text="How far?", answer=(Target(label="scene", kind="depth"),))
+    boxed = Question(task="box", ability="box", text="Where?", answer=(Target(label="dog", kind="box", things=(0,)),))
+    example = Packer(vocab, GRID).pack(np.random.default_rng(0), dataclasses.replace(scene, depth=ramp), [boxed, deep])
+    _, position, wanted = attention_queries(collate([example], vocab.pad), vocab.sizes.depth_grid)
+    (first,) = np.flatnonzero(example.depth_code == 0)
+    columns = {}
+    for name, token in (("nearest", first - 2), ("farthest", first - 1), ("first cell", first)):
+        (looked,) = wanted[position == token - 1]  # a token is predicted from the one before
+        columns[name] = np.flatnonzero(looked.reshape(GRID, GRID).any(0)).tolist()
+        assert looked.reshape(GRID, GRID).any(1).sum() == (2 if name == "first cell" else GRID)
+    assert columns == {"nearest": [0], "farthest": [GRID - 1], "first cell": [0, 1]}
+    assert example.range.tolist() == pytest.approx(example.locs[[first - 2, first - 1]].tolist())
+    assert example.range.tolist() == pytest.approx(depth_range(ramp)) and example.range[0] < example.range[1]
+    ends, codes = example.weights[[first - 2, first - 1]], example.weights[example.depth_code >= 0]
+    assert (ends == Weights().range).all() and (codes == Weights().depth).all()
+    assert (example.weights[~np.isnan(example.locs)] == Weights().loc).sum() == 4  # the box keeps its own
+
+
+def test_things_keep_the_numbers_of_their_attributes(vocab: Vocabulary, scene: Scene) -> None:
+    solid = dataclasses.replace(scene.things[0], size="large", colour="blue", texture="striped", material="metal")
+    plain = dataclasses.replace(scene.things[1], size="", colour="", texture="", material="")
+    shown = dataclasses.replace(scene, things=(solid, plain, *scene.things[2:]), depth=None)
+    example = Packer(vocab, GRID).pack(np.random.default_rng(0), shown, [])
+    told = dict(zip(ATTRIBUTES, example.attributes[0].tolist(), strict=True))
+    assert {name: ATTRIBUTES[name][number] for name, number in told.items()} == {
+        "size": "large", "colour": "blue", "texture": "striped", "material": "metal",
+    }  # fmt: skip
+    assert (example.attributes[1] == NOTHING).all() and (example.attributes[len(shown.things) :] == NOTHING).all()
+    assert np.isnan(example.range).all() and np.isnan(example.depth).all()  # nobody knows how deep it is
+
+
 def test_what_would_make_a_sequence_too_long_is_left_out(
     vocab: Vocabulary, scene: Scene, questions: list[Question]
 ) -> None:
@@ -142,7 +200,7 @@ def test_packing_changes_no_prediction(tiny_checkpoint: Checkpoint, vocab: Vocab
 
 
 def test_collating_pads_into_a_segment_of_its_own(vocab: Vocabulary, example: Example) -> None:
-    columns = ("ids", "segments", "positions", "tasks", "weights", "locs", "things", "mask_code", "depth_code")
+    columns = ("ids", "segments", "positions", "tasks", "weights", "locs", "about", "things", "mask_code", "depth_code")
     short = dataclasses.replace(example, **{name: getattr(example, name)[:150] for name in columns})
     batch = collate([example, short], vocab.pad)
     length = batch["ids"].shape[1]
@@ -159,6 +217,18 @@ def test_patches_know_what_covers_them(scene: Scene) -> None:
             best = max(range(len(scene.things)), key=lambda k: int((cell == k + 1).sum()))
             covered = (cell == best + 1).mean() >= 0.35
             assert patches[row, column] == (best if covered else NOTHING)
+
+
+def test_patches_know_where_they_show_their_thing(scene: Scene) -> None:
+    patches = patch_things(scene, GRID)
+    shapes = patch_shapes(scene, patches)
+    assert shapes.shape == (GRID**2, 64) and not shapes[patches == NOTHING].any()
+    partly = (patches != NOTHING) & ~shapes.all(1)
+    assert partly.any() and not partly.all()
+    for place in np.flatnonzero(patches != NOTHING):
+        y, x = (16 * k for k in divmod(int(place), GRID))
+        every_other = scene.mask(int(patches[place]))[y + 1 : y + 16 : 2, x + 1 : x + 16 : 2]
+        assert shapes[place].reshape(8, 8).tolist() == every_other.tolist()
 
 
 def test_depth_is_normalised_in_the_logarithm() -> None:

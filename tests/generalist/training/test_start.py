@@ -2,26 +2,45 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
+from generalist.decoders import MaskCodec
 from generalist.model import (
     GeneralistConfig,
     GeneralistForConditionalGeneration,
     GeneralistProcessor,
     save_checkpoint,
 )
+from generalist.pipeline import resolve_model
 from generalist.tokens import Vocabulary
 from generalist.training.start import Beginning, begin, check_beginning
 from generalist.types import GeneralistError
 
 
-@pytest.mark.parametrize(("start", "codecs"), [("", None), ("nano", Path("codecs"))])
-def test_a_run_has_one_beginning(start: str, codecs: Path | None) -> None:
-    with pytest.raises(GeneralistError, match=r"give either --codecs, .* or --start"):
-        check_beginning(start, codecs)
+def test_a_run_has_a_beginning() -> None:
+    with pytest.raises(GeneralistError, match=r"give --codecs, .* or --start, .* or both"):
+        check_beginning("", None)
+
+
+def test_a_checkpoint_goes_on_with_other_codecs(tmp_path: Path) -> None:
+    vocab = begin("nano", None).vocab
+    crops = torch.rand(200, 64, 64, generator=torch.Generator().manual_seed(0)) > 0.5
+    made = MaskCodec.fit(crops, codes=vocab.sizes.mask_length, entries=vocab.sizes.mask_codes, components=2)
+    made.save(tmp_path / "mask_codec.safetensors")
+    shutil.copy(resolve_model("nano") / "depth_codec.safetensors", tmp_path)
+    check_beginning("nano", tmp_path)
+    beginning = begin("nano", tmp_path)
+    assert beginning.trained and torch.equal(beginning.masks.codebooks, made.codebooks)
+
+
+def test_a_new_tokenizer_is_for_a_checkpoint() -> None:
+    with pytest.raises(GeneralistError, match="--new-tokenizer is for --start"):
+        check_beginning("", Path("codecs"), new_tokenizer=True)
 
 
 def test_codecs_must_be_there(tmp_path: Path, new_beginning: Callable[[], Beginning]) -> None:
