@@ -152,7 +152,7 @@ def ground(
 ) -> list[Grounded]:
     """The typed outputs of a phrase. They lie on the last image; without an image only documents remain.
 
-    ``scores``: one a drawing, or none; a decoder's own score goes first.
+    ``scores``: one a drawing, or none; a decoder's own score goes first. What names no document draws nothing.
     """
     unit = phrase.unit
     if unit is None or unit.kind not in decoders or (not images and unit.kind != "doc"):
@@ -163,6 +163,8 @@ def ground(
     grounded: list[Grounded] = []
     given: Sequence[float | None] = scores or [None] * len(unit.refs)
     for ref, drawn, score in zip(unit.refs, decoded, given, strict=True):
+        if drawn is None:
+            continue
         output = replace(drawn, score=score) if drawn.score is None else drawn
         grounded.append(Grounded(label=phrase.text, span=phrase.span, image=image, ref=ref.index, output=output))
     return grounded

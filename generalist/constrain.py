@@ -62,7 +62,7 @@ def reply_constraint(vocab: Vocabulary, kinds: Sequence[Kind] = KINDS, plan: boo
 
 
 def compile_constraint(constraint: Constraint, vocab: Vocabulary) -> xgrammar.CompiledGrammar:
-    """The compiled grammar for masks of ``vocab.size`` tokens, with ``<eos>`` as the only stop token.
+    """The compiled grammar for masks of ``vocab.size`` tokens, with ``vocab.ends`` as stop tokens.
 
     Compiled once for a vocabulary and a grammar. Raises :class:`GeneralistError` when xgrammar
     cannot read it.
@@ -71,18 +71,19 @@ def compile_constraint(constraint: Constraint, vocab: Vocabulary) -> xgrammar.Co
     if constraint.json_schema:
         what, source = "JSON schema", constraint.json_schema
     try:
-        return _compile(vocab, constraint)
+        return _compile(vocab, constraint.grammar, constraint.json_schema)
     except RuntimeError as error:
         line = _WHERE.sub("", str(error).strip().splitlines()[0])[:200]
         raise GeneralistError(f"the {what} {source[:40]!r}... is not valid ({line}); correct it") from error
 
 
 @lru_cache(maxsize=128)
-def _compile(vocab: Vocabulary, constraint: Constraint) -> xgrammar.CompiledGrammar:
-    if constraint.json_schema:
+def _compile(vocab: Vocabulary, grammar: str, json_schema: str) -> xgrammar.CompiledGrammar:
+    # Not of the whole constraint: with other identifiers, the grammar is the same.
+    if json_schema:
         # Where spaces are free, a model can go on with them for ever.
-        return _json_compiler(vocab).compile_json_schema(constraint.json_schema, any_whitespace=False)
-    return _compiler(vocab).compile_grammar(constraint.grammar)
+        return _json_compiler(vocab).compile_json_schema(json_schema, any_whitespace=False)
+    return _compiler(vocab).compile_grammar(grammar)
 
 
 def check_json_schema(schema: str, vocab: Vocabulary) -> Constraint:
@@ -117,7 +118,7 @@ def _compiler_of(table: list[bytes], vocab: Vocabulary) -> xgrammar.GrammarCompi
     import xgrammar  # imports torch, which whoever only parses should not pay for
 
     info = xgrammar.TokenizerInfo(
-        table, vocab_type=xgrammar.VocabType.RAW, vocab_size=vocab.size, stop_token_ids=[vocab.eos]
+        table, vocab_type=xgrammar.VocabType.RAW, vocab_size=vocab.size, stop_token_ids=sorted(vocab.ends)
     )
     # xgrammar's own cache (0.2.8) takes rules for one another that differ in nothing but the ids of their tokens:
     # after "Token(1) Token(2)", the masks of "Token(3) Token(4)" are those of 1 and 2.

@@ -14,14 +14,15 @@ from typing import Any, cast
 import numpy as np
 from PIL import Image
 
-from generalist.types import Box, DepthMap, GeneralistError, Grounded, Mask, Point
+from generalist.types import Box, DepthMap, DocHit, GeneralistError, Grounded, Mask, Output, Point
 from generalist.visual import encode_png16, mask_bitmap
 
-# Far apart in hue and lightness, in an order that keeps neighbours apart as well.
-_COLOURS = (
+COLOURS = (
     *("#e6194b", "#4363d8", "#f58231", "#3cb44b", "#911eb4", "#46f0f0", "#f032e6", "#bcf60c"),
     *("#008080", "#ffe119", "#9a6324", "#fabebe", "#800000", "#808000", "#000075", "#aaffc3"),
 )
+"""Far apart in hue and lightness, in an order that keeps neighbours apart as well."""
+
 _SAVE_FORMATS = {
     **{".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"},
     **{".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"},
@@ -31,17 +32,28 @@ _SMALLEST_WITH_LABELS = 32
 """Short side in pixels under which text would hide the picture."""
 
 
-def draw_overlay(image: Image.Image, grounded: Sequence[Grounded]) -> Image.Image:
-    """``image`` with every box, point, mask and depth map drawn on it, at the same size.
+def draw_overlay(
+    image: Image.Image, grounded: Sequence[Grounded], *, numbers: Sequence[int] | None = None
+) -> Image.Image:
+    """``image`` with every box, point, mask and depth map drawn on it, at the same size; documents named in its corner.
 
-    One colour a label. A depth map covers the image; with other drawings it is half transparent.
+    One colour a label; with ``numbers``, one for each of ``grounded``, a colour a number from 1 and the number before
+    each label. A depth map covers the image; with other drawings it is half transparent.
     """
     scene = image.convert("RGB")
     depths = [g.output for g in grounded if isinstance(g.output, DepthMap)]
-    drawn = [g for g in grounded if isinstance(g.output, Box | Point | Mask)]
+    shapes = [at for at, g in enumerate(grounded) if isinstance(g.output, Box | Point | Mask | DocHit)]
+    drawn = [grounded[at] for at in shapes]
     if depths:
         scene = _draw_depth(scene, depths[0], opacity=0.5 if drawn else 1.0)
-    return _draw_shapes(scene, drawn) if drawn else scene
+    if not drawn:
+        return scene
+    if numbers is not None:
+        chosen = [numbers[at] for at in shapes]
+        labels = [f"{number} {_label(g)}".strip() for number, g in zip(chosen, drawn, strict=True)]
+        return _draw_shapes(scene, drawn, labels, [number - 1 for number in chosen])
+    names = list(dict.fromkeys(g.label for g in drawn))
+    return _draw_shapes(scene, drawn, [_label(g) for g in drawn], [names.index(g.label) for g in drawn])
 
 
 def save_image(image: Image.Image, path: str | os.PathLike[str]) -> None:
@@ -118,51 +130,60 @@ def _draw_depth(scene: Image.Image, depth: DepthMap, opacity: float) -> Image.Im
     return cast(Image.Image, sv.DepthAnnotator(opacity=opacity).annotate(scene, shown))
 
 
-def _draw_shapes(scene: Image.Image, drawn: Sequence[Grounded]) -> Image.Image:
+def _draw_shapes(
+    scene: Image.Image, drawn: Sequence[Grounded], labels: Sequence[str], colours: Sequence[int]
+) -> Image.Image:
     sv = _supervision()
-    names = list(dict.fromkeys(g.label for g in drawn))
-    detections = _detections(sv, drawn, names, scene.size)
-    palette = sv.ColorPalette.from_hex(list(_COLOURS))
+    detections = _detections(sv, drawn, colours, scene.size)
+    palette = sv.ColorPalette.from_hex(list(COLOURS))
     # Lengths follow the picture, and stay legible on a strip of 20,000 by 100.
     unit = min(math.sqrt(scene.width * scene.height), 6 * min(scene.size))
     line = max(1, round(unit / 250))
-    points = np.array([isinstance(g.output, Point) for g in drawn])
+    points, documents = (np.array([isinstance(g.output, kind) for g in drawn]) for kind in (Point, DocHit))
     for index, item in enumerate(drawn):
         # One at a time: all masks of a large picture at once would take gigabytes.
         if isinstance(item.output, Mask) and item.output.size == (scene.height, scene.width):
             one = detections[index : index + 1]
             one.mask = mask_bitmap(item.output)[None]
             scene = sv.MaskAnnotator(color=palette, opacity=0.45).annotate(scene, one)
-    scene = sv.BoxAnnotator(color=palette, thickness=line).annotate(scene, detections[~points])
+    scene = sv.BoxAnnotator(color=palette, thickness=line).annotate(scene, detections[~(points | documents)])
     dot = sv.DotAnnotator(color=palette, radius=2 * line + 1, outline_thickness=line, outline_color=sv.Color.WHITE)
     scene = dot.annotate(scene, detections[points])
     if min(scene.size) < _SMALLEST_WITH_LABELS:
         return scene
-    labels = [_label(g) for g in drawn]
+    font, padding = max(11, round(unit / 32)), max(2, round(unit / 160))
+    detections.xyxy[documents, 1::2] -= np.arange(documents.sum())[:, None] * (font + 2 * padding)  # a line each
     named = np.array([bool(label) for label in labels])
     writer = sv.RichLabelAnnotator(
         color=palette,
-        text_color=sv.ColorPalette.from_hex([_ink(c) for c in _COLOURS]),
-        font_size=max(11, round(unit / 32)),
-        text_padding=max(2, round(unit / 160)),
+        text_color=sv.ColorPalette.from_hex([_ink(c) for c in COLOURS]),
+        font_size=font,
+        text_padding=padding,
         smart_position=True,
     )
     return cast(Image.Image, writer.annotate(scene, detections[named], labels=[label for label in labels if label]))
 
 
-def _detections(sv: ModuleType, drawn: Sequence[Grounded], names: Sequence[str], size: tuple[int, int]) -> Any:
+def _detections(sv: ModuleType, drawn: Sequence[Grounded], colours: Sequence[int], size: tuple[int, int]) -> Any:
     """Boxes in pixels that lie on the picture to their last line; a point is a box without extent."""
     last = np.array([size[0] - 1, size[1] - 1] * 2, np.float32)
-    relative = [g.output.xy * 2 if isinstance(g.output, Point) else cast(Box, g.output).xyxy for g in drawn]
-    xyxy = np.clip(np.array(relative, np.float32) * (last + 1), 0, last)  # float32[n, 4]
-    return sv.Detections(xyxy=xyxy, class_id=np.array([names.index(g.label) % len(_COLOURS) for g in drawn]))
+    xyxy = np.clip(np.array([_place(g.output) for g in drawn], np.float32) * (last + 1), 0, last)  # float32[n, 4]
+    return sv.Detections(xyxy=xyxy, class_id=np.array(colours) % len(COLOURS))
+
+
+def _place(output: Output) -> tuple[float, ...]:
+    """x1 y1 x2 y2 in 0-1; a document, which is nowhere in the picture, is named in the lower left corner."""
+    if isinstance(output, DocHit):
+        return (0.0, 1.0, 0.0, 1.0)
+    return output.xy * 2 if isinstance(output, Point) else cast(Box, output).xyxy
 
 
 def _label(item: Grounded) -> str:
-    words = " ".join(item.label.split())
+    output = item.output
+    words = f"document: {output.title or output.doc_id}" if isinstance(output, DocHit) else item.label
+    words = " ".join(words.split())
     words = words if len(words) <= _LABEL_LIMIT else words[: _LABEL_LIMIT - 3] + "..."
-    score = getattr(item.output, "score", None)
-    return words if score is None else f"{words} {score:.2f}".strip()
+    return words if output.score is None else f"{words} {output.score:.2f}".strip()
 
 
 def _ink(colour: str) -> str:

@@ -2,8 +2,8 @@
 
 A model finds a document by writing its identifier between ``<doc>`` and ``</doc>`` (generative retrieval, as in
 GENRE: De Cao et al. 2021). The grammar allows any text there; the automaton allows only the continuations of
-identifiers of one collection. Engines ask it three things, so that another index, such as a suffix array over
-whole documents, can take the place of the trie.
+identifiers of one collection. Engines ask it three things, so that an index of whole documents
+(``generalist.index``) can take the place of the trie.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from generalist.index import MANIFEST, TextAutomaton, open_index
 from generalist.tokens import DOC_CLOSE, DOC_OPEN, Vocabulary
 from generalist.types import GeneralistError
 
@@ -28,6 +29,9 @@ OUTSIDE, DEAD = -1, -2
 _FORMAT = "generalist-identifiers-1"
 _NAMES = ("first", "tokens", "targets")
 _MOST_HEADER_BYTES = 1_000_000
+
+TITLES = "#titles"
+"""Behind the folder of an index: its titles are the identifiers, rather than all of its n-grams."""
 
 
 class Automaton(Protocol):
@@ -157,14 +161,21 @@ class IdentifierTrie:
             raise ValueError("its tokens are out of order")
 
 
-def load_identifiers(path: str | Path) -> IdentifierTrie:
-    """:meth:`IdentifierTrie.load`, done once in a process for as long as the file stays the same."""
+def load_identifiers(path: str | Path) -> IdentifierTrie | TextAutomaton:
+    """The identifiers in a file that :meth:`IdentifierTrie.save` wrote, or those of the index in a folder.
+
+    Those of an index are the n-grams of its text; with :data:`TITLES` behind the folder, its titles. Loaded once in a
+    process for as long as the file stays the same. Raises :class:`GeneralistError` for what cannot be read.
+    """
+    named = str(path)
+    folder = Path(named.removesuffix(TITLES))
     try:
-        found = Path(path).stat()
+        is_index = folder.is_dir() and (folder / MANIFEST).is_file()
+        found = (folder / MANIFEST if is_index else Path(named)).stat()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise GeneralistError(f"{path}: cannot read the identifiers ({reason}); name an existing file") from error
-    return _load_once(str(path), found.st_mtime_ns, found.st_size)
+    return (_load_index if is_index else _load_once)(named, found.st_mtime_ns, found.st_size)
 
 
 @lru_cache(maxsize=8)
@@ -172,12 +183,30 @@ def _load_once(path: str, changed: int, size: int) -> IdentifierTrie:
     return IdentifierTrie.load(path)
 
 
-def check_vocabulary(trie: IdentifierTrie, vocab: Vocabulary, path: str | Path) -> None:
-    """Raises :class:`GeneralistError` when the identifiers are written in other tokens than the model's."""
-    if trie.vocab_hash != vocab.hash:
+@lru_cache(maxsize=8)
+def _load_index(path: str, changed: int, size: int) -> TextAutomaton:
+    index = open_index(path.removesuffix(TITLES))
+    if index.base.open is None:
         raise GeneralistError(
-            f"{path}: its identifiers are in vocabulary {trie.vocab_hash}, the model's is {vocab.hash}; "
-            "write the file with this model's vocabulary"
+            f"{path}: this index is in the tokens of {index.base.name}, which cannot write <doc>; "
+            "build it with --base nano or another checkpoint of this kind"
+        )
+    return index.automaton("titles" if path.endswith(TITLES) else "ngrams")
+
+
+class HasVocabulary(Protocol):
+    """Identifiers, or what names documents by them."""
+
+    @property
+    def vocab_hash(self) -> str: ...
+
+
+def check_vocabulary(found: HasVocabulary, vocab: Vocabulary, path: str | Path) -> None:
+    """Raises :class:`GeneralistError` when the identifiers of ``path`` are written in other tokens than the model's."""
+    if found.vocab_hash != vocab.hash:
+        raise GeneralistError(
+            f"{str(path).removesuffix(TITLES)}: its identifiers are in vocabulary {found.vocab_hash}, the model's is "
+            f"{vocab.hash}; make it anew for this model"
         )
 
 

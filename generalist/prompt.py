@@ -7,8 +7,12 @@
     and at last <assistant>, behind which the model writes its reply.
 
 What the user drew is written like a reply's drawings, without a phrase, for example
-``What is this?(<Unit>box</Unit>[0]<loc><loc><loc><loc>)``. The text is taken as it is:
+``What is this?(<Unit>box</Unit>[0]<loc><loc><loc><loc>)``; points beside it come last, behind
+``EXCLUDING``. The text is taken as it is:
 ``tasks.question`` makes the words of a task.
+
+A vocabulary with a ``base``, the language model that it was appended to, is asked in that one's own chat template
+as long as the conversation has no image: its plain answers stay what they were.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from PIL.Image import Image
 
+from generalist.chat_template import chat_ids
 from generalist.grammar import unit_ids
 from generalist.tokens import ASSISTANT, BOS, MAX_REFS, SYSTEM, USER, Vocabulary
 from generalist.types import ChatRequest, GeneralistError, Message, Prompt, PromptKind, VisualPrompt
@@ -27,6 +32,8 @@ XYXY = tuple[float, float, float, float]
 EncodeMask = Callable[[VisualPrompt], tuple[XYXY, tuple[int, ...]]]
 """Turns a bitmap into its box (0-1) and the mask codes of that box; the codec lives above this module."""
 
+EXCLUDING = " not"
+"""The word in front of the points that what is meant does not cover."""
 SCRIBBLE_POINTS = 8
 _MAX_PIXELS = 4096  # enough of a stroke to place 8 points, few enough to be quick on a huge image
 
@@ -47,11 +54,10 @@ def build(request: ChatRequest, vocab: Vocabulary, encode_mask: EncodeMask | Non
         images += message.images
         _check_turn(message, number, [(image.height, image.width) for image in images])
         ids += _turn_ids(message, vocab, encode_mask)
-    return Prompt(
-        token_ids=(*ids, vocab.structure[ASSISTANT]),
-        images=tuple(images),
-        adapter=request.adapter,
-    )
+    ids.append(vocab.structure[ASSISTANT])
+    if vocab.base is not None and not images:
+        ids = chat_ids(request.messages, vocab)
+    return Prompt(token_ids=tuple(ids), images=tuple(images), adapter=request.adapter)
 
 
 def question_ids(
@@ -63,24 +69,44 @@ def question_ids(
     """Token ids of a user turn's text and drawings, without the role and image tokens.
 
     Drawings of a kind share one unit, kinds in the order of their first drawing; every scribble
-    has a unit of its own, of up to 8 points. Raises :class:`GeneralistError` for a drawing that is
-    missing its data or lies outside the image, and for a mask when ``encode_mask`` is not given.
+    has a unit of its own, of up to 8 points; points that exclude come last. Raises :class:`GeneralistError`
+    for a drawing that is missing its data or lies outside the image, for a mask when ``encode_mask`` is not
+    given, and for what excludes and is no point, or stands alone.
     """
     ids = vocab.encode_text(text)
+    meant, excluded = split_excluded(visual_prompts)
     groups: dict[PromptKind, list[list[int]]] = {}
-    for drawn in visual_prompts:
-        if drawn.kind == "scribble":
-            continue
-        groups.setdefault(drawn.kind, []).append(_payload(drawn, vocab, encode_mask))
+    for drawn in meant:
+        if drawn.kind != "scribble":
+            groups.setdefault(drawn.kind, []).append(_payload(drawn, vocab, encode_mask))
     for kind, payloads in groups.items():
-        if len(payloads) > MAX_REFS:
-            raise GeneralistError(f"the question has {len(payloads)} prompts of kind {kind!r}; use up to {MAX_REFS}")
-        ids += unit_ids(vocab, kind, payloads)
-    for drawn in visual_prompts:
+        ids += _unit(kind, payloads, vocab)
+    for drawn in meant:
         if drawn.kind == "scribble":
             points = _scribble_points(_bitmap(drawn))
             ids += unit_ids(vocab, drawn.kind, [_loc_ids(xy, vocab) for xy in points])
+    if excluded:
+        ids += vocab.encode_text(EXCLUDING)
+        ids += _unit("point", [_payload(drawn, vocab, encode_mask) for drawn in excluded], vocab)
     return ids
+
+
+def split_excluded(visual_prompts: Sequence[VisualPrompt]) -> tuple[list[VisualPrompt], list[VisualPrompt]]:
+    """What is meant, and the points that are not; :class:`GeneralistError` when nothing is meant."""
+    meant = [drawn for drawn in visual_prompts if not drawn.excludes]
+    excluded = [drawn for drawn in visual_prompts if drawn.excludes]
+    for drawn in excluded:
+        if drawn.kind != "point":
+            raise GeneralistError(f"a {drawn.kind} cannot exclude; use points for what is not meant")
+    if excluded and not meant:
+        raise GeneralistError("every point excludes; draw what is meant, too")
+    return meant, excluded
+
+
+def _unit(kind: PromptKind, payloads: Sequence[Sequence[int]], vocab: Vocabulary) -> list[int]:
+    if len(payloads) > MAX_REFS:
+        raise GeneralistError(f"the question has {len(payloads)} prompts of kind {kind!r}; use up to {MAX_REFS}")
+    return unit_ids(vocab, kind, payloads)
 
 
 def _turn_ids(message: Message, vocab: Vocabulary, encode_mask: EncodeMask | None) -> list[int]:

@@ -1,16 +1,17 @@
 """The vocabulary: text, coordinates, mask and depth codes, structure, in one id space.
 
 Text tokens keep the ids of the tokenizer they come from, and the visual tokens are added
-behind them; so a base model from the hub keeps its vocabulary and gains ours. Every block is
-found by *name*, never by arithmetic on an assumed order.
+behind them; so a base model from the hub keeps its vocabulary and gains ours (``TextBase`` says
+what it brings along). Every block is found by *name*, never by arithmetic on an assumed order.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,23 @@ def _byte_alphabet() -> dict[str, int]:
 
 
 _BYTE_OF = _byte_alphabet()
+_BYTE_TOKEN = re.compile(r"<0x([0-9A-F]{2})>")  # how a SentencePiece vocabulary names a byte
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextBase:
+    """The language model that a vocabulary was appended to, as far as tokens go.
+
+    ``tokens``: how many it has of its own. ``names``: those that stand for a name of ``STRUCTURE``, such as
+    {"<eos>": "<|im_end|>"}. ``ends``: names of all that end its replies. ``chat_template``: its own, in Jinja, with
+    the ``variables`` that it reads ("bos_token"); conversations without images are written in it.
+    """
+
+    tokens: int
+    names: Mapping[str, str] = field(default_factory=dict)
+    ends: Sequence[str] = ()
+    chat_template: str
+    variables: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,16 +97,20 @@ class Vocabulary:
     """Text tokenizer plus visual blocks.
 
     ``loc``, ``mask``, ``depth``, ``ref`` are ``range``s of token ids; ``structure`` maps a name such
-    as ``"<Unit>"`` to its id. Raises :class:`GeneralistError` when the tokenizer lacks a token.
+    as ``"<Unit>"`` to its id; ``ends`` are the ids that end a reply, ``eos`` is the one that we write. ``base`` is the
+    language model that the text tokens come from, None where they were made for this vocabulary.
+    Raises :class:`GeneralistError` when the tokenizer lacks a token.
     """
 
-    def __init__(self, tokenizer: Tokenizer, sizes: VocabularySizes) -> None:
+    def __init__(self, tokenizer: Tokenizer, sizes: VocabularySizes, base: TextBase | None = None) -> None:
         self.tokenizer = tokenizer
         self.sizes = sizes
+        self.base = base
         # A user who types "<loc_0001>" must get those characters, not a coordinate.
         self.tokenizer.encode_special_tokens = True
         self._bytes: dict[int, bytes] = {}
-        self.structure = {name: self._id(name) for name in STRUCTURE}
+        own = {} if base is None else base.names
+        self.structure = {name: self._id(own.get(name, name)) for name in STRUCTURE}
         blocks = sizes.block_names()
         self.ref = self._block(blocks["ref"])
         self.loc = self._block(blocks["loc"])
@@ -96,13 +118,15 @@ class Vocabulary:
         self.depth = self._block(blocks["depth"])
         self.open_paren, self.close_paren = self._single("("), self._single(")")
         self.eos, self.pad, self.image = (self.structure[n] for n in (EOS, PAD, IMAGE))
+        self.ends = frozenset((self.eos, *(self._id(name) for name in (() if base is None else base.ends))))
 
     @classmethod
-    def extend(cls, tokenizer: Tokenizer, sizes: VocabularySizes) -> Vocabulary:
+    def extend(cls, tokenizer: Tokenizer, sizes: VocabularySizes, base: TextBase | None = None) -> Vocabulary:
         """Add whatever visual and structure tokens ``tokenizer`` lacks, then wrap it."""
-        names = [*STRUCTURE, *(n for block in sizes.block_names().values() for n in block)]
+        structure = STRUCTURE if base is None else [name for name in STRUCTURE if name not in base.names]
+        names = [*structure, *(n for block in sizes.block_names().values() for n in block)]
         tokenizer.add_special_tokens([AddedToken(n, special=True, normalized=False) for n in names])
-        return cls(tokenizer, sizes)
+        return cls(tokenizer, sizes, base)
 
     # --- text ---
 
@@ -111,12 +135,16 @@ class Vocabulary:
 
         Raises :class:`GeneralistError` for a lone surrogate, which no encoding can write.
         """
+        self.check_text(text)
+        return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def check_text(self, text: str) -> None:
+        """Raises :class:`GeneralistError` for a lone surrogate, which no encoding can write."""
         try:
             text.encode()
         except UnicodeEncodeError as error:
             bad = text[error.start]
             raise GeneralistError(f"the text holds {bad!r}, which is not Unicode text; remove it") from error
-        return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
 
     def decode_text(self, ids: Iterable[int]) -> str:
         """The text of text token ids; bytes that are not UTF-8 become U+FFFD."""
@@ -128,9 +156,27 @@ class Vocabulary:
             if not self.is_text(token_id):
                 return None
             name = self.tokenizer.id_to_token(token_id) or ""
-            known = all(c in _BYTE_OF for c in name)
-            self._bytes[token_id] = bytes(_BYTE_OF[c] for c in name) if known else name.encode()
+            self._bytes[token_id] = self._read_name(name)
         return self._bytes[token_id]
+
+    def _read_name(self, name: str) -> bytes:
+        if self._is_sentencepiece:
+            byte = _BYTE_TOKEN.fullmatch(name)
+            return bytes.fromhex(byte[1]) if byte else name.replace("\u2581", " ").encode()
+        known = all(c in _BYTE_OF for c in name)
+        return bytes(_BYTE_OF[c] for c in name) if known else name.encode()
+
+    @cached_property
+    def _is_sentencepiece(self) -> bool:
+        return self.tokenizer.token_to_id("<0x0A>") is not None
+
+    @cached_property
+    def base_tokenizer(self) -> Tokenizer:
+        """The tokenizer of the ``base`` as it was, its own special tokens recognised in a text, ours not."""
+        assert self.base is not None
+        content = json.loads(self.tokenizer.to_str())
+        content["added_tokens"] = [token for token in content["added_tokens"] if token["id"] < self.base.tokens]
+        return Tokenizer.from_str(json.dumps(content))
 
     def is_text(self, token_id: int) -> bool:
         return 0 <= token_id < self.size and token_id not in self.special_ids
@@ -166,13 +212,18 @@ class Vocabulary:
     def hash(self) -> str:
         """16 hexadecimal digits that identify what every id means."""
         table = sorted(self.tokenizer.get_vocab(with_added_tokens=True).items(), key=lambda item: item[1])
-        content = json.dumps([table, asdict(self.sizes)], ensure_ascii=False, separators=(",", ":"))
+        identity: list[Any] = [table, asdict(self.sizes)]
+        if self.base is not None:
+            identity.append([dict(self.base.names), list(self.base.ends)])
+        content = json.dumps(identity, ensure_ascii=False, separators=(",", ":"))
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
     def save(self, folder: Path) -> None:
         """Write ``tokenizer.json`` and ``vocabulary.json``."""
         self.tokenizer.save(str(folder / "tokenizer.json"))
         content: dict[str, Any] = {**asdict(self.sizes), "hash": self.hash}
+        if self.base is not None:
+            content["base"] = asdict(self.base)
         (folder / _FILE).write_text(json.dumps(content, indent=2) + "\n")
 
     @classmethod
@@ -182,7 +233,8 @@ class Vocabulary:
             content = json.loads((folder / _FILE).read_text())
             tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
             expected = content.pop("hash")
-            vocabulary = cls(tokenizer, VocabularySizes(**content))
+            base = content.pop("base", None)
+            vocabulary = cls(tokenizer, VocabularySizes(**content), None if base is None else TextBase(**base))
         except GeneralistError:
             raise
         except Exception as error:  # tokenizers raises bare Exception; JSON and OS errors come here too

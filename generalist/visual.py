@@ -84,6 +84,13 @@ class DepthVisual(_Entry):
     max: float
 
 
+class Evidence(TypedDict):
+    """Words that name a document. ``span`` = [start, stop) in its text, in characters; None for its title."""
+
+    text: str
+    span: list[int] | None
+
+
 class DocumentVisual(_Entry):
     """A document of an index."""
 
@@ -91,6 +98,7 @@ class DocumentVisual(_Entry):
     document_id: str
     title: str
     text: str
+    evidence: list[Evidence]
 
 
 Visual: TypeAlias = BoxVisual | PointVisual | MaskVisual | DepthVisual | DocumentVisual
@@ -166,12 +174,15 @@ def box_prompt(xyxy: Sequence[float], size: Size) -> VisualPrompt:
     return VisualPrompt(kind="box", xyxy=(x1 / size[0], y1 / size[1], x2 / size[0], y2 / size[1]))
 
 
-def point_prompt(xy: Sequence[float], size: Size) -> VisualPrompt:
-    """A point in pixels of an image of ``size`` (W, H); :class:`GeneralistError` when it is not inside."""
+def point_prompt(xy: Sequence[float], size: Size, *, excludes: bool = False) -> VisualPrompt:
+    """A point in pixels of an image of ``size`` (W, H); :class:`GeneralistError` when it is not inside.
+
+    ``excludes``: it lies on what is not meant.
+    """
     if len(xy) != 2:
         raise GeneralistError(f"point {_shown(xy)} has {len(xy)} numbers; use x,y in pixels")
     _check_inside("point", xy, size)
-    return VisualPrompt(kind="point", xy=(xy[0] / size[0], xy[1] / size[1]))
+    return VisualPrompt(kind="point", xy=(xy[0] / size[0], xy[1] / size[1]), excludes=excludes)
 
 
 def bitmap_prompt(kind: Literal["mask", "scribble"], source: ImageSource, size: Size) -> VisualPrompt:
@@ -201,7 +212,7 @@ def _entry(index: int, item: Grounded, sizes: Sequence[Size]) -> dict[str, Any]:
     common = {"image": image, "label": item.label, "span": list(item.span)}
     if isinstance(output, DocHit):
         own: dict[str, Any] = {"document_id": output.doc_id, "title": output.title, "text": output.text}
-        return {"index": index, "type": "document", **common, **own, "score": score}
+        return {"index": index, "type": "document", **common, **own, "evidence": _evidence(output), "score": score}
     if isinstance(output, DepthMap):
         return {"index": index, "type": "depth", **common, **_depth_fields(output), "score": score}
     size = sizes[item.image]
@@ -212,6 +223,13 @@ def _entry(index: int, item: Grounded, sizes: Sequence[Size]) -> dict[str, Any]:
     rle = {"size": list(output.size), "counts": output.counts}
     own = {"box": box_pixels(output.xyxy, size), "rle": rle, "area": mask_area(output)}
     return {"index": index, "type": "mask", **common, **own, "score": score}
+
+
+def _evidence(found: DocHit) -> list[Evidence]:
+    if found.evidence is None:
+        return [Evidence(text=found.title, span=None)] if found.title else []
+    start, stop = found.evidence
+    return [Evidence(text=found.text[start:stop], span=[start, stop])]
 
 
 def mask_area(mask: Mask) -> int:
@@ -240,7 +258,9 @@ def _output(entry: Mapping[str, Any], image: int, sizes: Sequence[Size]) -> Outp
     score = None if entry["score"] is None else float(entry["score"])
     if entry["type"] == "document":
         doc_id, title, text = (str(entry[name]) for name in ("document_id", "title", "text"))
-        return DocHit(doc_id=doc_id, title=title, text=text, score=score)
+        spans = [one["span"] for one in entry.get("evidence", ()) if one["span"] is not None]
+        named = (int(spans[0][0]), int(spans[0][1])) if spans else None
+        return DocHit(doc_id=doc_id, title=title, text=text, score=score, evidence=named)
     if entry["type"] == "depth":
         values = decode_png16(base64.b64decode(entry["png16"], validate=True), float(entry["scale"]))
         if entry["unit"] not in ("metre", "relative"):

@@ -5,12 +5,19 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import typer
 
 from generalist.cli import options as o
+from generalist.cli.adapters import adapters
+from generalist.cli.compose import compose
 from generalist.cli.data import data
+from generalist.cli.demo import demo
+from generalist.cli.evaluating import evaluate
+from generalist.cli.finetune import finetune
+from generalist.cli.index import index
+from generalist.cli.search import search
 from generalist.cli.serve import serve
 from generalist.cli.train import train
 
@@ -26,13 +33,17 @@ app = typer.Typer(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """``last`` names the last argument: needed, perhaps there, or never there (then all are images)."""
+    """``last`` names the last argument: needed, perhaps there, or never there (then all are images).
+
+    ``names_documents``: the answer may name documents of an index.
+    """
 
     task: str
     help: str
     last: str = ""
     needs_last: Literal["always", "perhaps", "never"] = "never"
     example: str
+    names_documents: bool = False
 
     @property
     def metavar(self) -> str:
@@ -60,6 +71,7 @@ COMMANDS: dict[str, Command] = {
         last="PROMPT",
         needs_last="always",
         example='generalist ask photo.jpg "Segment the red mug." --save out.png',
+        names_documents=True,
     ),
     "detect": Command(
         task="detect",
@@ -105,9 +117,21 @@ def _make(spec: Command) -> Callable[..., None]:
         save: o.Save = None,
         boxes: o.Boxes = None,
         points: o.Points = None,
+        excluded: o.Excluded = None,
         masks: o.Masks = None,
         scribbles: o.Scribbles = None,
+        index: Path | None = typer.Option(  # noqa: B008
+            None,
+            "--index",
+            metavar="DIR",
+            help="An index whose documents the answer may name, as in “Which card describes this?”",
+            hidden=not spec.names_documents,
+        ),
         model: o.Model = "nano",
+        adapter: o.Adapter = None,
+        dialect: o.Dialect = None,
+        mask_model: o.MaskModel = None,
+        depth_model: o.DepthModel = None,
         device: o.Device = "auto",
         engine: o.Engine = "auto",
         seed: o.Seed = None,
@@ -124,9 +148,15 @@ def _make(spec: Command) -> Callable[..., None]:
                 save=save,
                 boxes=tuple(boxes or ()),
                 points=tuple(points or ()),
+                excluded=tuple(excluded or ()),
                 masks=tuple(masks or ()),
                 scribbles=tuple(scribbles or ()),
+                index=index,
                 model=model,
+                adapter=adapter,
+                dialect=dialect,
+                mask_model=mask_model,
+                depth_model=depth_model,
                 device=device,
                 engine=engine,
                 seed=seed,
@@ -141,77 +171,54 @@ def _make(spec: Command) -> Callable[..., None]:
 for _name, _spec in COMMANDS.items():
     app.command(_name, help=_spec.help, epilog=f"Example: {_spec.example}")(_make(_spec))
 app.add_typer(data, name="data")
+app.add_typer(index, name="index")
+app.command(
+    "search",
+    help="Find documents of an index: by words, or by identifiers that the model writes and that all exist.",
+    epilog='Example: generalist search notes.index "How is the pump primed?" --mode lexical',
+)(search)
 app.command(
     "serve",
     help="Serve over HTTP as OpenAI's API does, with the drawings as data.",
     epilog="Example: generalist serve --port 8000",
 )(serve)
-
-
+app.command(
+    "demo",
+    help="Open a page to ask about pictures and to draw on them, with a server of its own or before another.",
+    epilog="Example: generalist demo",
+)(demo)
 app.command(
     "train",
     help="Train a model like nano on composed scenes. Called again, it goes on where it stopped.",
     epilog="Example: generalist train --out runs/mine --start nano --images 20000 --evaluate. On several GPUs: "
     "accelerate launch --num_processes 4 -m generalist.cli train --out runs/mine --start nano",
 )(train)
-
-
-@app.command("info", help="Show versions, the device, the checkpoint and its vocabulary.")
-def _info(as_json: o.Json = False, model: o.Model = "nano", device: o.Device = "auto") -> None:
-    from generalist.cli.info import show_info
-
-    show_info(model, device, as_json=as_json)
-
-
-@app.command(
+app.command(
+    "compose",
+    help="Join a vision model and a language model into a new base with our vocabulary, yet to be trained.",
+    epilog="Example: generalist compose --vision nano --llm HuggingFaceTB/SmolLM2-135M-Instruct --out my-base",
+)(compose)
+app.command(
+    "finetune",
+    help="Teach a model something new from a few labelled images. Called again, it goes on where it stopped.",
+    epilog="Example: generalist finetune my-photos --out adapters/cells --dry-run",
+)(finetune)
+app.command(
     "eval",
     help="Measure how good a model is on labelled questions, or compare two. Interrupted, it goes on where it stopped.",
     epilog="Example: generalist eval world/compositions --limit 100 --out reports",
-)
-def _eval(
-    suites: Annotated[
-        list[str],
-        typer.Argument(metavar="SUITE...", help="Names such as world/compositions, or folders of labelled images."),
-    ],
-    models: Annotated[
-        list[str] | None, typer.Option("--model", help="By default nano; given twice, both are compared.")
-    ] = None,
-    device: o.Device = "auto",
-    engine: o.Engine = "auto",
-    limit: Annotated[int | None, typer.Option("--limit", help="Only so many scenes or pictures of a suite.")] = None,
-    batch_size: Annotated[int, typer.Option("--batch-size", help="Questions answered at once.")] = 16,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: one line a result or comparison.")] = False,
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Write a JSON and an HTML report of each suite here.")
-    ] = None,
-    format: Annotated[
-        str | None, typer.Option("--format", help="Of a folder; by default found from the contents.")
-    ] = None,
-    images: Annotated[
-        Path | None, typer.Option("--images", metavar="DIR", help="Where a folder's pictures are, if elsewhere.")
-    ] = None,
-    depth_scale: Annotated[
-        float | None, typer.Option("--depth-scale", help="Levels a metre of a folder's depth maps.")
-    ] = None,
-    cache: Annotated[
-        bool, typer.Option("--cache/--no-cache", help="Keep answers until all are there, to go on from.")
-    ] = True,
-) -> None:
-    from generalist.cli.evaluate import EvalOptions, run_eval
+)(evaluate)
+app.add_typer(adapters, name="adapters")
 
-    run_eval(
-        suites,
-        EvalOptions(
-            models=tuple(models or ("nano",)),
-            device=device,
-            engine=engine,
-            limit=limit,
-            batch_size=batch_size,
-            as_json=as_json,
-            out=out,
-            format=format,
-            images=images,
-            depth_scale=depth_scale,
-            cache=cache,
-        ),
-    )
+
+@app.command("info", help="Show versions, the device, the checkpoint and its vocabulary.")
+def _info(
+    as_json: o.Json = False,
+    model: o.Model = "nano",
+    mask_model: o.MaskModel = None,
+    depth_model: o.DepthModel = None,
+    device: o.Device = "auto",
+) -> None:
+    from generalist.cli.info import show_info
+
+    show_info(model, device, mask_model, depth_model, as_json=as_json)

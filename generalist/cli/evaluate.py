@@ -19,11 +19,13 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from generalist.adapter_folder import check_servable
+from generalist.adapter_spec import adapter_name
 from generalist.cli.output import printable
-from generalist.cli.run import load_model
+from generalist.cli.run import check_drawing, check_model, load_model
 from generalist.pipeline import Generalist, resolve_model
 from generalist.types import GeneralistError
-from generalist_serving.engines import choose_engine, close_engine
+from generalist_serving.engines import close_engine
 
 if TYPE_CHECKING:
     from generalist.evaluation.cases import Result, Suite
@@ -38,6 +40,10 @@ class EvalOptions:
     """What the options of one call say; ``format``, ``images`` and ``depth_scale`` are those of labelled folders."""
 
     models: tuple[str, ...] = ("nano",)
+    adapter: Path | None = None
+    dialect: str | None = None
+    mask_model: str | None = None
+    depth_model: str | None = None
     device: str = "auto"
     engine: str = "auto"
     limit: int | None = None
@@ -54,18 +60,24 @@ def run_eval(names: Sequence[str], options: EvalOptions) -> None:
     """Measure every model on every suite. Raises :class:`GeneralistError`."""
     # Whatever can be wrong is looked at before a model is loaded and hours are spent.
     _check(names, options)
-    choose_engine(options.engine, options.device)
-    for model in options.models:
-        resolve_model(model)
+    engines = {model: _engine(model, options) for model in options.models}
     suites = [_find_suite(name, options) for name in names]
     places = _places(options, names)
     caches = _caches(options, names)
     results: list[list[Result]] = []
     for model in options.models:
-        loaded = load_model(model, options.device, options.engine)
+        loaded = load_model(
+            model,
+            options.device,
+            options.engine,
+            options.adapter,
+            options.dialect,
+            masks=options.mask_model,
+            depth=options.depth_model,
+        )
         results.append([])
         for name, suite in zip(names, suites, strict=True):
-            result = _measure(loaded, model, suite, caches.get((model, name)), options)
+            result = _measure(loaded, model, engines[model], suite, caches.get((model, name)), options)
             command = _command(name, model, options)
             saved = _write(result, suite, places[model, name], command, options) if places else []
             _show_result(result, command, options)
@@ -90,6 +102,12 @@ def _check(names: Sequence[str], options: EvalOptions) -> None:
         raise GeneralistError(
             f"--depth-scale is {options.depth_scale}; use a number above 0, such as 1000 for millimetres"
         )
+    check_drawing(options.mask_model, options.depth_model)
+    if options.adapter is not None:
+        adapter_name(options.adapter)
+        check_servable(options.adapter, "transformers")  # the engine that serves the most
+        if len(options.models) > 1:
+            raise GeneralistError(f"--adapter {options.adapter} belongs to one model; give --model once")
     if len(options.models) > MOST_MODELS:
         raise GeneralistError(f"--model is given {len(options.models)} times; at most two models can be compared")
     for what, given in (("--model", options.models), ("suite", names)):
@@ -106,7 +124,13 @@ def _find_suite(name: str, options: EvalOptions) -> Suite:
     return get_suite(name, format=options.format, options=folder_options)
 
 
-def _measure(loaded: Generalist, model: str, suite: Suite, cache: Path | None, options: EvalOptions) -> Result:
+def _engine(model: str, options: EvalOptions) -> str:
+    return check_model(model, options.engine, options.device, options.adapter, options.dialect)
+
+
+def _measure(
+    loaded: Generalist, model: str, engine: str, suite: Suite, cache: Path | None, options: EvalOptions
+) -> Result:
     from generalist.evaluation.run import run_suite
 
     try:
@@ -114,8 +138,8 @@ def _measure(loaded: Generalist, model: str, suite: Suite, cache: Path | None, o
             return run_suite(
                 loaded,
                 suite,
-                name=model,
-                engine=choose_engine(options.engine, options.device),
+                name=model if options.adapter is None else f"{model} + {adapter_name(options.adapter)}",
+                engine=engine,
                 folder=resolve_model(model),
                 limit=options.limit,
                 batch_size=options.batch_size,
@@ -132,6 +156,10 @@ def _command(name: str, model: str, options: EvalOptions) -> str:
     """What reproduces the figures of one model on one suite."""
     words = ["generalist", "eval", name, "--model", model]
     given = {
+        "--adapter": options.adapter,
+        "--dialect": options.dialect,
+        "--masks": options.mask_model,
+        "--depth": options.depth_model,
         "--device": None if options.device == "auto" else options.device,
         "--engine": None if options.engine == "auto" else options.engine,
         "--limit": options.limit,
@@ -223,9 +251,14 @@ def _caches(options: EvalOptions, names: Sequence[str]) -> dict[tuple[str, str],
     """(model, suite) -> the file of the answers so far; each command has its own."""
     if not options.cache:
         return {}
+    from generalist.evaluation.outcome_file import fingerprint
     from generalist_datasets.assets import cache_folder
 
     folder, here = cache_folder() / "answers", os.getcwd()
+    beside = check_drawing(options.mask_model, options.depth_model)
+    beside += [] if options.adapter is None else [options.adapter]
+    for part in beside:  # the file tells one base from another, and an adapter may be trained on
+        here += f"\n{fingerprint(part)}"
     keys = {(model, name): f"{here}\n{_command(name, model, options)}" for model in options.models for name in names}
     return {
         pair: folder / f"{sha256(key.encode(errors='replace')).hexdigest()[:16]}.jsonl" for pair, key in keys.items()

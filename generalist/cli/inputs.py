@@ -41,6 +41,7 @@ def read_prompts(options: Options, size: Size) -> tuple[VisualPrompt, ...]:
     return (
         *(box_prompt(_numbers("--box", text, 4), size) for text in options.boxes),
         *(point_prompt(_numbers("--point", text, 2), size) for text in options.points),
+        *(point_prompt(_numbers("--exclude", text, 2), size, excludes=True) for text in options.excluded),
         *(bitmap_prompt("mask", str(path), size) for path in options.masks),
         *(bitmap_prompt("scribble", str(path), size) for path in options.scribbles),
     )

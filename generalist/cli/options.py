@@ -26,6 +26,10 @@ Boxes = Annotated[
 Points = Annotated[
     list[str] | None, typer.Option("--point", metavar="X,Y", help="A point; repeatable.", rich_help_panel=_DRAW)
 ]
+Excluded = Annotated[
+    list[str] | None,
+    typer.Option("--exclude", metavar="X,Y", help="A point on what is not meant; repeatable.", rich_help_panel=_DRAW),
+]
 Masks = Annotated[
     list[Path] | None,
     typer.Option(
@@ -40,7 +44,43 @@ Scribbles = Annotated[
     typer.Option("--scribble", metavar="FILE", help="The same with rough strokes.", rich_help_panel=_DRAW),
 ]
 Model = Annotated[
-    str, typer.Option("--model", help="A model that ships (nano) or a checkpoint folder.", rich_help_panel=_RUN)
+    str,
+    typer.Option(
+        "--model", help="A model that ships (nano) or a checkpoint folder, also one from the hub.", rich_help_panel=_RUN
+    ),
+]
+Adapter = Annotated[
+    Path | None,
+    typer.Option(
+        "--adapter", metavar="DIR", help="An adapter's folder: it answers instead of the base.", rich_help_panel=_RUN
+    ),
+]
+Dialect = Annotated[
+    str | None,
+    typer.Option(
+        "--dialect",
+        metavar="NAME",
+        help="How a model from the hub is asked and read; by default its model_type says so.",
+        rich_help_panel=_RUN,
+    ),
+]
+MaskModel = Annotated[
+    str | None,
+    typer.Option(
+        "--masks",
+        metavar="ID",
+        help="Draw masks with this model: the folder or hub id of a SAM, SAM 2 or SAM 3.",
+        rich_help_panel=_RUN,
+    ),
+]
+DepthModel = Annotated[
+    str | None,
+    typer.Option(
+        "--depth",
+        metavar="ID",
+        help="Draw depth with this model: the folder or hub id of a Depth Anything, DPT or ZoeDepth.",
+        rich_help_panel=_RUN,
+    ),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.", rich_help_panel=_RUN)]
 Engine = Annotated[
@@ -71,9 +111,15 @@ class Options:
     save: Path | None = None
     boxes: tuple[str, ...] = ()
     points: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
     masks: tuple[Path, ...] = ()
     scribbles: tuple[Path, ...] = ()
+    index: Path | None = None
     model: str = "nano"
+    adapter: Path | None = None
+    dialect: str | None = None
+    mask_model: str | None = None
+    depth_model: str | None = None
     device: str = "auto"
     engine: str = "auto"
     seed: int | None = None

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from rich.console import Console
@@ -17,10 +18,18 @@ from generalist.answer import Answer
 from generalist.draw import check_savable, save_depth
 from generalist.types import DepthMap, GeneralistError
 
+_TEXT_WIDTH = 200
+"""Letters of a document's text on the screen."""
 
-def print_json(answer: Answer, path: Path) -> None:
-    """One line: ``Answer.to_dict`` with the file's name beside the image's size."""
+
+def print_json(answer: Answer, path: Path, drawing: Mapping[str, Any] | None = None) -> None:
+    """One line: ``Answer.to_dict`` with the file's name beside the image's size, and with ``drawing`` if there is any.
+
+    ``drawing``: the report of ``HubDrawing``.
+    """
     content = answer.to_dict()
+    if drawing:
+        content["drawing"] = drawing
     content["image"][0]["file"] = str(path)
     # ASCII only, so that no terminal or pipe encoding can damage it.
     print(json.dumps(content))
@@ -53,6 +62,18 @@ def warn_if_cut(answer: Answer) -> None:
     if answer.finish_reason == "length":
         tokens = answer.usage.completion_tokens
         print(f"note: the reply was cut after {tokens} tokens; raise --max-new-tokens", file=sys.stderr)
+
+
+def note_drawing(report: Mapping[str, Mapping[str, Any]]) -> None:
+    """Say on stderr what models that draw in the place of another have done (``HubDrawing.report``)."""
+    for what, did in report.items():
+        if did["drawn"]:
+            seconds = f"loaded in {did['load_s']:.2f} s, images {did['encode_s']:.2f} s, drawing {did['draw_s']:.2f} s"
+            made = f"{did['drawn']} drawn on {did['encoded']} images"
+            print(
+                printable(f"note: {what} by {did['name']} ({did['weights_mb']:.0f} MB): {made}; {seconds}"),
+                file=sys.stderr,
+            )
 
 
 class Saver:
@@ -109,7 +130,8 @@ def _where(entry: dict[str, Any]) -> str:
     if entry["type"] == "depth":
         return f"{entry['min']:.2f} to {entry['max']:.2f} {entry['unit']}"
     if entry["type"] == "document":
-        return f"{entry['document_id']} {entry['title']}".strip()
+        named = " ".join(dict.fromkeys((entry["document_id"], entry["title"]))).strip()
+        return f"{named}: {shorten(entry['text'], _TEXT_WIDTH, placeholder='...')}"
     place = ", ".join(f"{v:.1f}" for v in entry.get("box") or entry["point"])
     return f"{place} ({entry['area']} pixels)" if entry["type"] == "mask" else place
 

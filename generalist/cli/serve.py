@@ -18,8 +18,30 @@ def serve(
         typer.Argument(hidden=True),  # what stands behind --, for an engine with options of its own
     ] = None,
     model: o.Model = "nano",
-    engine: Annotated[str, typer.Option("--engine", help="auto or transformers.")] = "auto",
+    engine: Annotated[
+        str,
+        typer.Option(
+            "--engine", help="auto, transformers or vllm; what stands behind -- are options of vLLM's. See 'info'."
+        ),
+    ] = "auto",
     device: o.Device = "auto",
+    dialect: o.Dialect = None,
+    masks: o.MaskModel = None,
+    depth: o.DepthModel = None,
+    adapters: Annotated[
+        Path | None,
+        typer.Option(
+            "--adapters",
+            metavar="DIR",
+            help="Load every adapter in this folder; requests may load and unload others that come into it.",
+        ),
+    ] = None,
+    indexes: Annotated[
+        Path | None,
+        typer.Option(
+            "--indexes", metavar="DIR", help="Search every index in this folder; see 'generalist index build'."
+        ),
+    ] = None,
     host: Annotated[str, typer.Option("--host", help="Where to answer; 0.0.0.0 is every address.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", help="0 takes a free one.")] = 8000,
     api_key_file: Annotated[
@@ -46,8 +68,8 @@ def serve(
         ),
     ] = None,
     max_batch: Annotated[
-        int, typer.Option("--max-batch", help="Replies written side by side.", rich_help_panel=_HOW_MUCH)
-    ] = 16,
+        int | None, typer.Option("--max-batch", help="Replies written side by side.", rich_help_panel=_HOW_MUCH)
+    ] = None,
     max_queue: Annotated[
         int,
         typer.Option("--max-queue", help="Requests that may wait; more get 503.", rich_help_panel=_HOW_MUCH),
@@ -71,6 +93,11 @@ def serve(
             max_queue=max_queue,
             max_batch=max_batch,
             requests_per_minute=requests_per_minute,
+            adapters=adapters,
+            indexes=indexes,
+            dialect=dialect,
+            masks=masks,
+            depth=depth,
             engine_options=tuple(engine_options or ()),
         ),
         prepare=quiet,

@@ -20,8 +20,15 @@ def train(
         str, typer.Option("--start", metavar="MODEL", help="Go on from this checkpoint: nano or a folder.")
     ] = "",
     codecs: Annotated[
-        Path | None, typer.Option("--codecs", metavar="DIR", help="Train from nothing, with the codecs fitted there.")
+        Path | None,
+        typer.Option(
+            "--codecs", metavar="DIR", help="Train from nothing, or with --start go on, with the codecs fitted there."
+        ),
     ] = None,
+    new_tokenizer: Annotated[
+        bool,
+        typer.Option("--new-tokenizer", help="With --start: a tokenizer for today's names, weights carried over."),
+    ] = False,
     images: Annotated[
         int, typer.Option("--images", help="Scenes to learn from, each used once.", rich_help_panel=_DATA)
     ] = 60_000,
@@ -95,6 +102,7 @@ def train(
         out=out,
         start=start,
         codecs=codecs,
+        new_tokenizer=new_tokenizer,
         images=images,
         batch_size=batch_size,
         looks=looks,

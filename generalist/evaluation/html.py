@@ -31,6 +31,7 @@ _MEANINGS = {
     "choice": "yes or no, attributes, comparisons",
     "region_name": "naming what the user drew on",
     "region_mask": "segmenting what the user drew on",
+    "region_except": "segmenting one of two things, the other one excluded by a point",
     "depth": "the distance of every pixel",
     "semantic": "a mask for every kind of thing",
     "panoptic": "a mask for every thing",

@@ -9,7 +9,7 @@ from transformers.processing_utils import MultiModalData, ProcessorMixin
 
 from generalist.model.configuration import GeneralistConfig
 from generalist.model.image_processing import GeneralistImageProcessor
-from generalist.tokens import ASSISTANT, BOS, EOS, IMAGE, PAD, SYSTEM, USER, Vocabulary
+from generalist.tokens import ASSISTANT, BOS, EOS, IMAGE, SYSTEM, USER, Vocabulary
 
 # A turn: role token, one image token per image, the text; the assistant's turns end. Images come first wherever
 # they stand in the content, as in training.
@@ -29,6 +29,19 @@ CHAT_TEMPLATE = (
     "{%- if message['role'] == 'assistant' -%}{{- '" + EOS + "' -}}{%- endif -%}"
     "{%- endfor -%}"
     "{%- if add_generation_prompt -%}{{- '" + ASSISTANT + "' -}}{%- endif -%}"
+)
+_LOOK_FOR_IMAGES = (
+    "{%- set seen = namespace(images=false, turns=[]) -%}"
+    "{%- for message in messages if message['content'] is not string -%}"
+    "{%- for part in message['content'] if part['type'] in ('image', 'image_url') -%}{%- set seen.images = true -%}"
+    "{%- endfor -%}{%- endfor -%}"
+)
+_JOIN = (
+    "{%- for message in messages -%}{%- set content = message['content'] -%}"
+    "{%- if content is not string -%}"
+    "{%- set content = content | selectattr('type', 'equalto', 'text') | map(attribute='text') | join -%}{%- endif -%}"
+    "{%- set seen.turns = seen.turns + [{'role': message['role'], 'content': content}] -%}{%- endfor -%}"
+    "{%- set messages = seen.turns %}"
 )
 
 
@@ -62,7 +75,8 @@ class GeneralistProcessor(ProcessorMixin):
         if image_processor is None:
             height, width = config.image_hw
             image_processor = GeneralistImageProcessor(size={"height": height, "width": width})
-        return cls(image_processor, fast_tokenizer(vocabulary), num_image_tokens=config.num_image_tokens)
+        template = chat_template(vocabulary)
+        return cls(image_processor, fast_tokenizer(vocabulary), template, num_image_tokens=config.num_image_tokens)
 
     def replace_image_token(self, image_inputs: dict[str, Any], image_idx: int, **kwargs: Any) -> str:
         """What one ``<image>`` of the text becomes."""
@@ -74,13 +88,26 @@ class GeneralistProcessor(ProcessorMixin):
         return MultiModalData(num_image_tokens=[self.num_image_tokens] * count, num_image_patches=[1] * count)
 
 
+def chat_template(vocabulary: Vocabulary) -> str:
+    """Ours; for a vocabulary with a ``base``, that one's own where no message has an image, as in ``prompt.build``.
+
+    Its contents are joined to plain strings first, since most templates read nothing else.
+    """
+    turns = CHAT_TEMPLATE.replace(f"'{EOS}'", "'" + vocabulary.name(vocabulary.eos) + "'")
+    turns = turns.replace(f"'{BOS}'", "'" + vocabulary.name(vocabulary.structure[BOS]) + "'")
+    if vocabulary.base is None:
+        return turns
+    theirs = f"{_JOIN}{vocabulary.base.chat_template}"
+    return f"{_LOOK_FOR_IMAGES}{{%- if seen.images -%}}{turns}{{%- else -%}}{theirs}{{% endif %}}"
+
+
 def fast_tokenizer(vocabulary: Vocabulary) -> PreTrainedTokenizerFast:
     """transformers' view of the vocabulary's tokenizer: a copy, same ids, padded on the left."""
     return PreTrainedTokenizerFast(
         tokenizer_object=vocabulary.tokenizer,  # copied there, so its switches do not touch the vocabulary
-        bos_token=BOS,
-        eos_token=EOS,
-        pad_token=PAD,
+        bos_token=vocabulary.name(vocabulary.structure[BOS]),
+        eos_token=vocabulary.name(vocabulary.eos),
+        pad_token=vocabulary.name(vocabulary.pad),
         padding_side="left",
         clean_up_tokenization_spaces=False,
         model_input_names=["input_ids", "attention_mask"],

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -35,3 +38,17 @@ def tiny_checkpoint(vocab: Vocabulary, tmp_path_factory: pytest.TempPathFactory)
     folder = tmp_path_factory.mktemp("tiny_checkpoint")
     save_checkpoint(folder, model, GeneralistProcessor.for_model(config, vocab), vocab)
     return load_checkpoint(folder)
+
+
+@pytest.fixture(scope="session")
+def drawer_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder of a tiny random model that draws, by its name in ``random_drawers.DRAWERS``; made when asked for."""
+    from .random_drawers import DRAWERS
+
+    root = tmp_path_factory.mktemp("drawers")
+
+    def find(name: str) -> Path:
+        folder = root / name
+        return folder if folder.is_dir() else DRAWERS[name](folder)
+
+    return find

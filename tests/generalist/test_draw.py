@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco
 
-from generalist.draw import draw_overlay, save_depth, save_image
+from generalist.draw import COLOURS, draw_overlay, save_depth, save_image
 from generalist.types import Box, DepthMap, DocHit, GeneralistError, Grounded, Mask, Output, Point
 
 GREY = (128, 128, 128)
@@ -49,7 +49,7 @@ def test_an_overlay_has_the_size_of_its_image(size: tuple[int, int]) -> None:
 
 def test_nothing_to_draw_gives_the_image() -> None:
     image = Image.new("RGB", (40, 30), GREY)
-    assert np.array_equal(draw_overlay(image, [grounded(DocHit(doc_id="d"))]), image)
+    assert np.array_equal(draw_overlay(image, []), image)
 
 
 def changed(image: Image.Image, drawn: Image.Image) -> np.ndarray:
@@ -71,6 +71,15 @@ def test_a_mask_is_tinted_and_a_point_is_marked() -> None:
     assert where[150, 200] and where.sum() < 400 * 300 / 20
 
 
+def test_documents_are_named_in_the_corner_and_nowhere_else() -> None:
+    image = Image.new("RGB", (400, 300), GREY)
+    where = changed(image, draw_overlay(image, [grounded(DocHit(doc_id="d", title="A card", score=0.5))]))
+    assert where[280:, :40].any() and not where[:250].any() and not where[:, 300:].any()
+    two = changed(image, draw_overlay(image, [grounded(DocHit(doc_id=name)) for name in ("first", "second")]))
+    rows = np.flatnonzero(two[:, :20].any(axis=1))
+    assert len(rows) >= 1.8 * len(np.flatnonzero(where[:, :20].any(axis=1)))  # one above the other
+
+
 def test_labels_have_a_colour_each() -> None:
     image = Image.new("RGB", (200, 100), GREY)
     items = [grounded(Box(xyxy=(x, 0.4, x + 0.2, 0.9)), label) for x, label in ((0.0, "a"), (0.4, "b"), (0.75, "a"))]
@@ -87,6 +96,18 @@ def test_depth_covers_the_image_with_near_and_far_colours() -> None:
         assert drawn[0, 1, 0] > drawn[0, 38, 0], unit  # near is warm
     flat = DepthMap(values=np.full((30, 40), np.nan, np.float32))
     assert draw_overlay(image, [grounded(flat)]).size == (40, 30)
+
+
+def test_numbers_choose_the_colours_whatever_the_labels() -> None:
+    image = Image.new("RGB", (400, 300), GREY)
+    boxes = [grounded(Box(xyxy=(x, 0.2, x + 0.3, 0.8))) for x in (0.1, 0.6)]
+    by_label, by_number = (np.asarray(draw_overlay(image, boxes, numbers=numbers)) for numbers in (None, [1, 18]))
+
+    def shows(drawn: np.ndarray, index: int) -> bool:
+        return bool((drawn == list(bytes.fromhex(COLOURS[index][1:]))).all(axis=2).sum() > 100)
+
+    assert [shows(by_label, index) for index in (0, 1)] == [True, False]
+    assert [shows(by_number, index) for index in (0, 1)] == [True, True]  # the 18th has the second colour again
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".JPEG", ".webp", ".bmp", ".tiff"])

@@ -306,7 +306,7 @@ def test_a_drawing_without_an_image_is_refused(vocab: Vocabulary, ids: Ids) -> N
 
 @pytest.mark.parametrize("name", ["no-such-model", "x" * 5000, "nul\0", "", __file__, "not-a-model"])
 def test_an_unknown_model_lists_those_that_ship(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("generalist.pipeline._CHECKPOINTS", tmp_path)
+    monkeypatch.setattr("generalist.loading._CHECKPOINTS", tmp_path)
     for shipped in ("nano", "not-a-model"):
         (tmp_path / shipped).mkdir()
     (tmp_path / "nano" / "config.json").write_text("{}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from generalist.types import ChatRequest, GeneralistError, Message, VisualPrompt
 IMAGE = Image.new("RGB", (8, 4))
 BOX = VisualPrompt(kind="box", xyxy=(0.0, 0.25, 0.5, 1.0))
 POINT = VisualPrompt(kind="point", xy=(0.5, 0.5))
+BESIDE = VisualPrompt(kind="point", xy=(0.0, 1.0), excludes=True)
 
 Ids = Callable[[str], list[int]]
 
@@ -62,6 +64,32 @@ def test_drawings_of_a_kind_share_a_unit(vocab: Vocabulary, ids: Ids) -> None:
         "?(<Unit>point</Unit>[0]<loc_0032><loc_0032>[1]<loc_0000><loc_0063>)"
         "(<Unit>box</Unit>[0]<loc_0000><loc_0016><loc_0032><loc_0063>)"
     )
+
+
+def test_points_that_exclude_come_last_in_a_unit_of_their_own(vocab: Vocabulary, ids: Ids) -> None:
+    dot = VisualPrompt(kind="scribble", bitmap=bitmap())
+    point, box = "<loc_0032><loc_0032>", "<loc_0000><loc_0016><loc_0032><loc_0063>"
+    assert question_ids("?", [BESIDE, POINT, dot, BOX, BESIDE], vocab) == ids(
+        f"?(<Unit>point</Unit>[0]{point})(<Unit>box</Unit>[0]{box})(<Unit>scribble</Unit>[0]<loc_0020><loc_0024>)"
+        " not(<Unit>point</Unit>[0]<loc_0000><loc_0063>[1]<loc_0000><loc_0063>)"
+    )
+
+
+EXCLUDING = {
+    "nothing is meant": ([BESIDE, BESIDE], "every point excludes; draw what is meant, too"),
+    "a box": ([POINT, replace(BOX, excludes=True)], "a box cannot exclude; use points"),
+    "a scribble": ([POINT, VisualPrompt(kind="scribble", bitmap=bitmap(), excludes=True)], "a scribble cannot exclude"),
+    "too many": ([POINT, *[BESIDE] * 65], "65 prompts of kind 'point'"),
+    "outside": ([POINT, replace(BESIDE, xy=(1.5, 0.0))], "1.5.* is not inside the image"),
+}
+
+
+@pytest.mark.parametrize("name", EXCLUDING)
+def test_what_cannot_exclude_is_refused(vocab: Vocabulary, name: str) -> None:
+    drawn, said = EXCLUDING[name]
+    with pytest.raises(GeneralistError, match=said) as raised:
+        question_ids("What?", drawn, vocab)
+    assert "\n" not in str(raised.value)
 
 
 def test_a_mask_is_written_by_the_codec(vocab: Vocabulary, ids: Ids) -> None:

@@ -46,6 +46,7 @@ def test_the_entries_are_as_documented() -> None:
         Point(xy=(0.5, 0.25)),
         mask,
         DocHit(doc_id="d7", title="T", text="words", score=0.71),
+        DocHit(doc_id="d8", text="more words", evidence=(5, 10)),
     ]
     entries = to_visual([grounded(o) for o in outputs], [SIZE])
     common = {"image": 0, "label": "dog", "span": [4, 7]}
@@ -58,7 +59,11 @@ def test_the_entries_are_as_documented() -> None:
         },
         {
             **{"index": 3, "type": "document", **common, "document_id": "d7", "title": "T", "text": "words"},
-            "score": 0.71,
+            **{"evidence": [{"text": "T", "span": None}], "score": 0.71},
+        },
+        {
+            **{"index": 4, "type": "document", **common, "document_id": "d8", "title": "", "text": "more words"},
+            **{"evidence": [{"text": "words", "span": [5, 10]}], "score": None},
         },
     ]
     json.loads(json.dumps(entries, allow_nan=False))

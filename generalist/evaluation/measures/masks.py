@@ -118,4 +118,4 @@ def _measure(group: str) -> Measure:
     )
 
 
-MASK, REGION_MASK = _measure("mask"), _measure("region_mask")
+MASK, REGION_MASK, REGION_EXCEPT = (_measure(group) for group in ("mask", "region_mask", "region_except"))

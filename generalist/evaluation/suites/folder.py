@@ -7,7 +7,7 @@ has never been taught is asked for all the same.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -48,7 +48,7 @@ def folder_suite(
     def cases(limit: int | None) -> Iterator[Case]:
         records = reader.read(path, Problems(), options or Options())
         pictured = (r for r in records if r.images and split in (None, r.split))
-        return _cases(islice(pictured, limit))
+        return cases_of(islice(pictured, limit))
 
     name = path.resolve().name or str(path)
     return Suite(name=f"{name}/{split}" if split else name, summary=reader.summary, cases=cases)
@@ -65,7 +65,8 @@ def _refuse_scenes(path: Path) -> None:
         )
 
 
-def _cases(records: Iterator[Record]) -> Iterator[Case]:
+def cases_of(records: Iterable[Record]) -> Iterator[Case]:
+    """What is asked about labelled pictures, in their order; every case has an id of its own."""
     seen: Counter[str] = Counter()
     for record in records:
         seen[record.id] += 1

@@ -249,6 +249,8 @@ def _regions(exam: _Exam) -> Iterator[tuple[str, str, Question | None]]:
         yield f"name_{kind}", "region_name", exam.drawn(f"name_{kind}", "describe_region", kind, "chat")
     kind = _PROMPTS[exam.item.index % 4]
     yield "region_mask", "region_mask", exam.drawn("region_mask", "segment_drawn", kind, "segment")
+    one = exam.ask("region_except", ("segment_except",), wanted=lambda q: q.task == "segment" and exam.about_one(q))
+    yield "region_except", "region_except", one
 
 
 def _whole_picture(exam: _Exam) -> Iterator[tuple[str, str, Question | None]]:

@@ -12,9 +12,12 @@ from PIL import Image
 
 from generalist import cli
 from generalist.cli.run import ModelError
+from generalist.documents import build_index
 from generalist.engine.scripted import ScriptedEngine
+from generalist.model import Checkpoint
 from generalist.tokens import Vocabulary
 from generalist.types import GeneralistError
+from generalist_datasets.records import Document
 
 from ..scripted_model import DOG, NOTHING, Ids, scripted
 
@@ -33,7 +36,7 @@ def say(vocab: Vocabulary, ids: Ids, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     def make(*replies: str) -> ScriptedEngine:
         model, engine = scripted(vocab, [ids(reply) for reply in replies])
-        monkeypatch.setattr("generalist.cli.run.load_model", lambda name, device, engine: model)
+        monkeypatch.setattr("generalist.cli.run.load_model", lambda *_, **__: model)
         return engine
 
     make(NOTHING)
@@ -136,6 +139,15 @@ def test_what_is_drawn_reaches_the_question(say: Say, vocab: Vocabulary) -> None
     assert sum(t.startswith("<mask_") for t in tokens) == 16
 
 
+def test_what_is_not_meant_comes_behind_what_is(say: Say, vocab: Vocabulary) -> None:
+    engine = say(NOTHING)
+    options = ["--exclude", "150,50", "--box", "0,0,200,100", "--exclude", "199,99"]
+    assert cli.execute(["segment", "photo.png", "this", *options]) == 0
+    tokens = [vocab.name(t) for t in engine.prompts[0].token_ids]
+    excluding = len(tokens) - tokens[::-1].index("<Unit>")
+    assert tokens.count("<Unit>") == 2 and tokens[excluding:].count("[1]") == 1
+
+
 def test_sampling_options(say: Say) -> None:
     engine = say(NOTHING)
     options = ["--seed", "7", "--temperature", "0.5", "--max-new-tokens", "3"]
@@ -190,6 +202,9 @@ def bad_files(say: Say) -> None:
     (["ask", "photo.png", "Hm?", "--box", "nan,0,5,5"], "outside"),
     (["ask", "photo.png", "Hm?", "--point", "200.5,5"], "point 200.5,5 is outside"),
     (["ask", "photo.png", "Hm?", "--point", ""], "--point is ''"),
+    (["ask", "photo.png", "Hm?", "--exclude", "5,5"], "draw what is meant"),
+    (["ask", "photo.png", "Hm?", "--point", "5,5", "--exclude", "300,5"], "point 300,5 is outside"),
+    (["ask", "photo.png", "Hm?", "--point", "5,5", "--exclude", "5;5"], "--exclude is '5;5'"),
     (["ask", "photo.png", "Hm?", "--mask", "missing.png"], "missing.png: no such file"),
     (["ask", "photo.png", "Hm?", "--mask", "small.png"], "small.png is 20x10 and the image 200x100"),
     (["ask", "photo.png", "Hm?", "--mask", "black.png"], "nothing is drawn"),
@@ -218,7 +233,7 @@ def test_mistakes_are_one_line_and_status_2(
 
 
 def test_images_are_looked_at_before_the_model_is_loaded(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("generalist.cli.run.load_model", lambda name, device, engine: pytest.fail("loaded"))
+    monkeypatch.setattr("generalist.cli.run.load_model", lambda *_, **__: pytest.fail("loaded"))
     assert cli.execute(["caption", "missing.png"]) == 2
     assert cli.execute(["ask", "photo.png", "Hm?", "--box", "5,5,1,1"]) == 2
     assert cli.execute(["ask", "photo.png", "Hm?", "--save", "x.gif"]) == 2
@@ -227,7 +242,9 @@ def test_images_are_looked_at_before_the_model_is_loaded(say: Say, monkeypatch: 
 def test_a_model_that_does_not_load_is_reported_once(
     say: Say, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(name: str, device: str, engine: str) -> None:
+    def broken(
+        name: str, device: str, engine: str, adapter: Path | None, dialect: str | None, **drawers: str | None
+    ) -> None:
         raise GeneralistError("the weights lack a tensor")
 
     monkeypatch.setattr("generalist.cli.run.load_model", broken)
@@ -238,13 +255,17 @@ def test_a_model_that_does_not_load_is_reported_once(
 
 
 def test_interruption_is_130_and_a_defect_is_not_hidden(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(name: str, device: str, engine: str) -> None:
+    def interrupted(
+        name: str, device: str, engine: str, adapter: Path | None, dialect: str | None, **drawers: str | None
+    ) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("generalist.cli.run.load_model", interrupted)
     assert cli.execute(["caption", "photo.png"]) == 130
 
-    def defect(name: str, device: str, engine: str) -> None:
+    def defect(
+        name: str, device: str, engine: str, adapter: Path | None, dialect: str | None, **drawers: str | None
+    ) -> None:
         raise RuntimeError("ours")
 
     monkeypatch.setattr("generalist.cli.run.load_model", defect)
@@ -282,3 +303,54 @@ def test_cmyk_rotated_and_animated_files_are_answered(say: Say, capsys: pytest.C
     assert {i["file"]: (i["width"], i["height"]) for i in infos} == {
         "in/animated.gif": (64, 32), "in/cmyk.jpg": (64, 32), "in/rotated.jpg": (32, 64),
     }  # fmt: skip
+
+
+# --- documents of an index -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cards(say: Say, tiny_checkpoint: Checkpoint) -> Path:
+    """An index of two cards, in the tokens of the scripted model."""
+    documents = [Document(id=name, title=name, text=f"A {name}.\x1b[2J It " + "is " * 100) for name in ("dog", "cat")]
+    build_index(documents, "cards", base=tiny_checkpoint.folder)
+    return Path("cards")
+
+
+CARD = "<Phrase>Its card</Phrase>(<Unit>doc</Unit>[0]<doc>dog</doc>)"
+
+
+def test_an_answer_names_documents_beside_boxes(
+    say: Say, cards: Path, tiny_checkpoint: Checkpoint, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine = say(DOG + CARD)
+    asked = ["ask", "photo.png", "Which card describes this?", "--box", "1,1,9,9", "--index", str(cards)]
+    asked += ["--model", str(tiny_checkpoint.folder)]
+    assert cli.execute([*asked, "--json"]) == 0
+    box, document = json.loads(capsys.readouterr().out)["visual"]
+    assert (box["type"], document["type"], document["document_id"]) == ("box", "document", "dog")
+    assert document["label"] == "Its card" and document["text"].startswith("A dog.") and document["score"] > 0
+    assert engine.prompts[0].constraint is not None
+    assert engine.prompts[0].constraint.identifiers == f"{cards.absolute()}#titles"
+    assert cli.execute([*asked, "--save", "out.png"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "dog: A dog." in out and "\x1b" not in out and "is..." in out
+    corner = (0, 85, 60, 100)
+    plain = Image.open("photo.png").crop(corner)
+    assert not np.array_equal(np.asarray(Image.open("out.png").crop(corner)), np.asarray(plain))
+
+
+def test_indexes_that_an_answer_cannot_name(
+    say: Say, cards: Path, tiny_checkpoint: Checkpoint, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    model = ["--model", str(tiny_checkpoint.folder)]
+    (tmp_path / "hub").mkdir()
+    (tmp_path / "hub" / "config.json").write_text('{"model_type": "qwen2_5_vl"}')
+    for arguments, says in (
+        (["ask", "photo.png", "Which?", "--index", "none", *model], "none: no index there"),
+        (["detect", "photo.png", "--index", "cards", *model], "this command names no documents; use `generalist ask`"),
+        (["ask", "photo.png", "Which?", "--index", "cards", "--model", "hub"], "hub is a model from the hub"),
+        (["ask", "photo.png", "Which?", "--index", "cards", "--model", "nano"], "this index is in the tokens of"),
+    ):
+        assert cli.execute(arguments) == 2
+        captured = capsys.readouterr()
+        assert captured.out == "" and captured.err.count("\n") == 1 and says in captured.err

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from generalist import cli
 from generalist.evaluation.cases import Result, Suite
 from generalist.types import GeneralistError
 
 from ..evaluation.results import MEASURES, result, suite
+from ..random_adapters import write_adapter
 
 
 class Loaded(str):
@@ -29,6 +31,7 @@ class Calls:
 
     def __init__(self) -> None:
         self.loaded: list[tuple[str, str]] = []
+        self.adapters: list[Path | None] = []
         self.suites: list[tuple[str, dict[str, Any]]] = []
         self.runs: list[dict[str, Any]] = []
 
@@ -38,8 +41,11 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Calls:
     """Any model name loads, any suite is the toy one; "better" answers everything right. Works in an empty folder."""
     calls = Calls()
 
-    def load_model(name: str, device: str, engine: str) -> str:
+    def load_model(
+        name: str, device: str, engine: str, adapter: Path | None, dialect: str | None, **drawers: str | None
+    ) -> str:
         calls.loaded.append((name, device))
+        calls.adapters.append(adapter)
         return Loaded(name)
 
     def get_suite(name: str, **options: Any) -> Suite:
@@ -61,6 +67,7 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Calls:
     monkeypatch.chdir(here)
     monkeypatch.setenv("GENERALIST_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("generalist.cli.evaluate.resolve_model", Path)
+    monkeypatch.setattr("generalist.cli.run.resolve_model", Path)
     monkeypatch.setattr("generalist.cli.evaluate.load_model", load_model)
     monkeypatch.setattr("generalist.evaluation.suites.get_suite", get_suite)
     monkeypatch.setattr("generalist.evaluation.run.run_suite", run_suite)
@@ -184,3 +191,26 @@ def test_help_shows_an_example_and_the_options(capsys: pytest.CaptureFixture[str
     assert cli.execute(["eval", "--help"]) == 0
     out = capsys.readouterr().out
     assert "Example: generalist eval world/compositions" in out and "--no-cache" in out
+
+
+def test_an_adapter_answers_in_the_place_of_its_base(
+    calls: Calls, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_adapter(tmp_path / "cats", torch.nn.Sequential(torch.nn.Linear(2, 2)), parts=("0",))
+    assert cli.execute(["eval", "toy", "--adapter", str(folder), "--out", "reports"]) == 0
+    assert calls.adapters == [folder]
+    assert calls.runs[0]["name"] == "nano + cats"
+    (report,) = Path("reports").glob("*.json")
+    assert f"--adapter {folder}" in json.loads(report.read_text())["command"]
+    before = calls.runs[0]["cache"]
+    write_adapter(folder, torch.nn.Sequential(torch.nn.Linear(2, 2)), 1, parts=("0",))
+    assert cli.execute(["eval", "toy", "--adapter", str(folder)]) == 0
+    assert calls.runs[1]["cache"] != before  # answers of what the adapter was are not taken for its own
+    capsys.readouterr()
+    for arguments, says in (
+        (["--adapter", str(tmp_path / "dogs")], "adapter_config.json: cannot be read"),
+        (["--adapter", str(folder), "--model", "nano", "--model", "better"], "belongs to one model; give --model once"),
+    ):
+        assert cli.execute(["eval", "toy", *arguments]) == 2
+        assert says in capsys.readouterr().err
+    assert len(calls.runs) == 2

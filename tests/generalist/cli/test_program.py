@@ -48,7 +48,7 @@ def test_help_of_a_command_says_how_images_and_words_are_told_apart(
     out = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert says in out and f"Example: generalist {name} photo" in out
     assert "last" in out or name == "depth"
-    drawn = ("--box", "--point", "--mask", "--scribble")
+    drawn = ("--box", "--point", "--exclude", "--mask", "--scribble")
     for option in ("--json", "--save", *drawn, "--model", "--device", "--engine", "--seed"):
         assert option in out
 

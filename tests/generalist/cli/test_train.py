@@ -52,8 +52,8 @@ def test_options_reach_the_training(asked: list[TrainOptions], capsys: pytest.Ca
 
 
 @pytest.mark.parametrize("arguments, says", [
-    (["--start", "nano", "--codecs", "codecs"], "give either --codecs"),
-    ([], "give either --codecs"),
+    (["--start", "nano", "--codecs", "gone"], "--codecs gone has no mask_codec.safetensors"),
+    ([], "give --codecs, to train from nothing"),
     (["--start", "gone"], "gone"),
     (["--codecs", "gone"], "--codecs gone has no mask_codec.safetensors and no depth_codec.safetensors"),
     (["--start", "nano", "--images", "0"], "--images is 0"),

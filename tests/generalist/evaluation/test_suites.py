@@ -16,6 +16,7 @@ from generalist.evaluation.suites.folder import folder_suite
 from generalist.evaluation.suites.world import world_suite
 from generalist.tasks import TASKS
 from generalist.types import Box, DepthMap, GeneralistError, Mask
+from generalist.visual import mask_bitmap
 from generalist_datasets.readers import Options
 from generalist_datasets.world.compose import Assets
 from generalist_datasets.world.splits import HELD_OUT_PAIRS, SPLITS, Split
@@ -25,8 +26,8 @@ from ...generalist_datasets.small_sets import IMAGE_SETS, text, write_set
 SIZE = (96, 96)
 TOY = Split(name="toy", summary="painted shapes", styles=("fluent",), size=64)
 WORLD_GROUPS = {
-    "box", "mask", "point", "detect", "absent", "count", "choice", "region_name", "region_mask", "depth", "semantic",
-    "caption", "dialogue",
+    "box", "mask", "point", "detect", "absent", "count", "choice", "region_name", "region_mask", "region_except",
+    "depth", "semantic", "caption", "dialogue",
 }  # fmt: skip
 
 
@@ -74,7 +75,8 @@ def test_a_scene_is_asked_about_in_every_group(toy_cases: list[Case]) -> None:
 
 def test_targets_are_of_the_kind_that_a_group_measures(toy_cases: list[Case]) -> None:
     kinds = {
-        "box": (Box, 1), "mask": (Mask, 1), "point": (Mask, 1), "region_mask": (Mask, 1), "depth": (DepthMap, 1),
+        "box": (Box, 1), "mask": (Mask, 1), "point": (Mask, 1), "region_mask": (Mask, 1), "region_except": (Mask, 1),
+        "depth": (DepthMap, 1),
         "count": (Box, 0), "choice": (Box, 0), "region_name": (Box, 0), "caption": (Box, 0),
     }  # fmt: skip
     for case in toy_cases:
@@ -114,6 +116,23 @@ def test_prompts_of_all_four_kinds_are_read(toy_cases: list[Case]) -> None:
     assert kinds["region_name"]["box"] == 48
 
 
+def test_one_of_two_things_is_meant_and_the_other_excluded(toy_cases: list[Case]) -> None:
+    asked = [case.sample for case in toy_cases if case.group == "region_except"]
+    assert {sample.visual_prompts[0].kind for sample in asked} == {"box", "point"}
+    for sample in asked:
+        meant, excluded = sample.visual_prompts
+        (target,) = (mask_bitmap(t.output) for t in sample.targets if isinstance(t.output, Mask))
+        assert (meant.excludes, excluded.excludes, excluded.kind) == (False, True, "point")
+        assert not _shows(target, excluded.xy)
+        assert meant.kind == "box" or _shows(target, meant.xy)
+
+
+def _shows(bitmap: np.ndarray, xy: tuple[float, float] | None) -> bool:
+    assert xy is not None
+    height, width = bitmap.shape
+    return bool(bitmap[int(xy[1] * height), int(xy[0] * width)])
+
+
 def test_facts_name_what_is_there(toy_cases: list[Case]) -> None:
     captions = [case.sample for case in toy_cases if case.group == "caption"]
     for sample in captions:
@@ -126,7 +145,8 @@ def test_facts_name_what_is_there(toy_cases: list[Case]) -> None:
 
 def test_wordings_are_the_first_ones(toy_cases: list[Case]) -> None:
     firsts = {"detect": "Detect all objects.", "depth": "Estimate the depth.", "caption": "Describe the image.",
-              "region_name": "What is this?", "region_mask": "Segment this."}  # fmt: skip
+              "region_name": "What is this?", "region_mask": "Segment this.",
+              "region_except": "Segment this."}  # fmt: skip
     for case in toy_cases:
         assert case.sample.prompt == firsts.get(case.group, case.sample.prompt)
     assert not [c for c in toy_cases if c.group != "choice" and "thing thing" in c.sample.prompt]  # a synonym's
@@ -305,7 +325,7 @@ def test_what_is_not_a_suite_is_one_line(name: str, arguments: dict[str, object]
 
 
 def test_a_folder_of_composed_scenes_is_named_by_its_suite(tmp_path: Path) -> None:
-    (tmp_path / "manifest.json").write_text('{"format": "generalist world, version 1", "split": "style"}')
+    (tmp_path / "manifest.json").write_text('{"format": "generalist world, version 2", "split": "style"}')
     with pytest.raises(GeneralistError, match="composed scenes"):
         get_suite(tmp_path)
 

@@ -34,6 +34,7 @@ CASES: dict[str, list[Case]] = {
         case("region_name", text="A glass of milk.", prompt=VisualPrompt(kind="point")),
     ],
     "region_mask": [case("region_mask", mask(0, 0, 9, 9), prompt=VisualPrompt(kind="scribble"))],
+    "region_except": [case("region_except", mask(0, 0, 9, 9), prompt=VisualPrompt(kind="box"))],
     "depth": [case("depth", depth([1.0, 2.0], [math.nan, 4.0])), case("depth", depth([math.nan]))],
     "semantic": [case("semantic", mask(0, 0, 9, 9)), case("semantic", mask(0, 0, 9, 9), label="cat")],
     "panoptic": [case("panoptic", mask(0, 0, 9, 9), targets=grounded(mask(9, 0, 20, 9), label="sky"), stuff=("sky",))],
