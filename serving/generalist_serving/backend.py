@@ -9,7 +9,10 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from generalist.types import GeneralistError, Prompt, Sampling, Usage
+from generalist.engine import UnknownAdapter
+from generalist.types import Likeliest, Prompt, Sampling, Usage
+
+__all__ = ["Backend", "Busy", "Piece", "UnknownAdapter"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,13 +20,15 @@ class Piece:
     """The tokens that a reply grew by, with their log-probabilities.
 
     The last piece has ``finish_reason`` and may hold no tokens; the end token is not part of it. ``usage`` so far is
-    told with the last piece at the latest.
+    told with the last piece at the latest. ``top_logprobs``: where ``Sampling.top_logprobs`` asks for them, the
+    likeliest tokens of each of these steps, one entry a token; empty from a backend that cannot tell.
     """
 
     token_ids: tuple[int, ...] = ()
     logprobs: tuple[float, ...] = ()
     finish_reason: Literal["stop", "length"] | None = None
     usage: Usage | None = None
+    top_logprobs: tuple[Likeliest, ...] = ()
 
 
 class Busy(Exception):
@@ -32,10 +37,6 @@ class Busy(Exception):
     def __init__(self, seconds: int = 1) -> None:
         super().__init__(f"the server is busy; try again in {seconds} s")
         self.seconds = seconds
-
-
-class UnknownAdapter(GeneralistError):
-    """No adapter of that name is loaded; the server answers 404."""
 
 
 class Backend(Protocol):

@@ -24,8 +24,8 @@ from generalist.engine.batch import Batch, Speaker
 from generalist.engine.inputs import Input
 from generalist.engine.transformers_engine import TransformersEngine
 from generalist.tokens import Vocabulary
-from generalist.types import GeneralistError, Prompt, Sampling, Usage
-from generalist_serving.backend import Busy, Piece, UnknownAdapter
+from generalist.types import ChatRequest, GeneralistError, Prompt, Sampling, Seen, Usage
+from generalist_serving.backend import Busy, Piece
 
 log = logging.getLogger("generalist_serving")
 
@@ -59,12 +59,17 @@ class _Job:
             return None
         # In every piece: a reply that ends at a stop string has no last one.
         usage = Usage(prompt_tokens=len(self.item.ids), completion_tokens=self.told)
-        ids, logprobs = tuple(row.ids[begin:]), tuple(row.logprobs[begin:])
-        return Piece(token_ids=ids, logprobs=logprobs, finish_reason=row.finish_reason, usage=usage)
+        return Piece(
+            token_ids=tuple(row.ids[begin:]),
+            logprobs=tuple(row.logprobs[begin:]),
+            finish_reason=row.finish_reason,
+            usage=usage,
+            top_logprobs=tuple(row.top[begin:]),
+        )
 
 
 class TransformersBackend:
-    """A :class:`~generalist_serving.backend.Backend` over a transformers engine, which runs the base model alone.
+    """A :class:`~generalist_serving.backend.Backend` over a transformers engine.
 
     ``max_batch`` replies are written side by side, ``max_queue`` more requests may wait. The engine belongs to
     the backend from now on.
@@ -88,6 +93,10 @@ class TransformersBackend:
     async def check(self, prompt: Prompt) -> None:
         await self._read(prompt)
 
+    async def look(self, request: ChatRequest) -> Seen | None:
+        """What the request's adapter answers by itself, if it is a visual head."""
+        return await asyncio.to_thread(self._engine.look, request)
+
     async def run(self, prompt: Prompt, sampling: Sampling) -> AsyncGenerator[Piece, None]:
         if self._accepted >= self._capacity:
             raise Busy(self._retry_after())
@@ -110,13 +119,13 @@ class TransformersBackend:
 
     @property
     def adapters(self) -> Mapping[str, str]:
-        return {}
+        return {name: str(folder) for name, folder in self._engine.adapters.items()}
 
     async def load_adapter(self, name: str, folder: str) -> None:
-        raise GeneralistError(f"adapter {name!r} cannot be loaded: the transformers engine runs the base model alone")
+        await asyncio.to_thread(self._engine.load_adapter, name, folder)
 
     async def unload_adapter(self, name: str) -> None:
-        raise UnknownAdapter(f"there is no adapter {name!r}; the transformers engine runs the base model alone")
+        self._engine.unload_adapter(name)
 
     @property
     def waiting(self) -> int:
@@ -132,8 +141,6 @@ class TransformersBackend:
         self._readers.shutdown(wait=False, cancel_futures=True)
 
     async def _read(self, prompt: Prompt) -> Input:
-        if prompt.adapter is not None:
-            raise UnknownAdapter(f"there is no adapter {prompt.adapter!r}; use the base model")
         try:
             reading = asyncio.get_running_loop().run_in_executor(self._readers, self._read_now, prompt)
         except RuntimeError as error:  # the pool is closed, and so are we

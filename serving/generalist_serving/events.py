@@ -44,19 +44,27 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Drawing:
-    """A drawn thing, whole. ``visual`` is its entry of the ``visual`` list, numbered within its reply."""
+    """A drawn thing, whole. ``visual`` is its entry of the ``visual`` list, numbered within its reply.
+
+    ``redrawn`` by another model, whose score it has, too.
+    """
 
     grounded: Grounded
     visual: Mapping[str, Any]
+    redrawn: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
-    """A token of the reply: its bytes, or the name of a special one; ``logprob`` is finite."""
+    """A token of the reply: its bytes, or the name of a special one; ``logprob`` is finite.
+
+    ``top``: the likeliest ones of its step, where they were asked for.
+    """
 
     text: str
     data: bytes | None
     logprob: float
+    top: tuple[Token, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

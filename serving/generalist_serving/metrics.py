@@ -1,11 +1,11 @@
 """What the server counts, for Prometheus to fetch from ``/metrics``.
 
-The registry is our own: whoever else counts in this process (vLLM does) is not disturbed.
+The registry is our own: whoever else counts in this process (vLLM does) is not disturbed, and can be told of too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily
@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from generalist.types import KINDS
 from generalist_serving.backend import Backend
 from generalist_serving.events import Outcome
+from generalist_serving.indexes import Indexes, Searched
 
 _SECONDS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60)
 
@@ -36,12 +37,21 @@ _REASONS = {
 
 
 class Metrics:
-    """Counts replies and refusals; asks the backend how many requests wait and are answered."""
+    """Counts replies, searches and refusals; asks the backend and the indexes how many requests wait and are answered.
 
-    def __init__(self, backend: Backend) -> None:
-        registry = self._registry = CollectorRegistry()
-        ProcessCollector(registry=registry)
-        registry.register(_Queue(backend))
+    ``others``: registries of others in this process, which tell of the process as well.
+    """
+
+    def __init__(
+        self, backend: Backend, others: Sequence[CollectorRegistry] = (), *, indexes: Indexes | None = None
+    ) -> None:
+        registry = CollectorRegistry()
+        self._registries = (registry, *others)
+        if not others:
+            ProcessCollector(registry=registry)
+        registry.register(_Queue("requests", backend))
+        if indexes is not None:
+            registry.register(_Queue("searches", indexes))
         self._replies = Counter("generalist_replies", "Replies by how they end.", ("task", "ended"), registry=registry)
         self._seconds = Histogram(
             "generalist_reply_seconds",
@@ -59,6 +69,13 @@ class Metrics:
         self._refusals = Counter(
             "generalist_refusals", "Requests answered with an error, by reason.", ("reason",), registry=registry
         )
+        self._searches = Counter(
+            "generalist_searches", "Searches by how they end.", ("index", "mode", "ended"), registry=registry
+        )
+        self._search_seconds = Histogram(
+            "generalist_search_seconds", "From a search's request to its hits.", ("mode",), buckets=_SECONDS,
+            registry=registry,
+        )  # fmt: skip
         # Named from the start, so that a rate can be taken of what has not happened yet.
         for kind in KINDS:
             self._units.labels(kind)
@@ -77,13 +94,18 @@ class Metrics:
             self._units.labels(kind).inc(count)
         self._issues.inc(outcome.issues)
 
+    def searched(self, outcome: Searched) -> None:
+        """Count a search; the indexes' observer."""
+        self._searches.labels(outcome.index, outcome.mode, outcome.ended).inc()
+        self._search_seconds.labels(outcome.mode).observe(outcome.seconds)
+
     def refused(self, status: int) -> None:
         """Count a response with an error."""
         self._refusals.labels(_REASONS.get(status, "other")).inc()
 
     def text(self) -> bytes:
         """All of it in Prometheus' text format."""
-        return generate_latest(self._registry)
+        return b"".join(map(generate_latest, self._registries))
 
 
 class CountRefusals:
@@ -103,12 +125,13 @@ class CountRefusals:
 
 
 class _Queue(Collector):
-    """How many requests wait and are answered at the moment of asking."""
+    """How many requests or searches wait and are answered at the moment of asking."""
 
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
+    def __init__(self, what: str, queue: Backend | Indexes) -> None:
+        self._what = what
+        self._queue = queue
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        waiting, running = self._backend.waiting, self._backend.running
-        yield GaugeMetricFamily("generalist_requests_waiting", "Requests that wait for their turn.", value=waiting)
-        yield GaugeMetricFamily("generalist_requests_running", "Requests that are being answered.", value=running)
+        name, what = f"generalist_{self._what}", self._what.capitalize()
+        yield GaugeMetricFamily(f"{name}_waiting", f"{what} that wait for their turn.", value=self._queue.waiting)
+        yield GaugeMetricFamily(f"{name}_running", f"{what} that are being answered.", value=self._queue.running)

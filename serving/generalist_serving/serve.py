@@ -5,38 +5,39 @@ Whatever can be wrong is looked at before the model is loaded, which takes secon
 
 from __future__ import annotations
 
-import asyncio
-import errno
-import ipaddress
-import logging
-import signal
 import socket
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
-import uvicorn
-from fastapi import FastAPI
-
-from generalist.pipeline import Generalist, resolve_model
+from generalist.hub_line import hub_dialect
+from generalist.pipeline import Generalist, Line, resolve_model
 from generalist.types import GeneralistError
+from generalist_serving.adapter_root import find_adapters
+from generalist_serving.addresses import bind, in_url, is_local
 from generalist_serving.api.app import create_app
-from generalist_serving.api.connections import TimelyProtocol
 from generalist_serving.api.drain import Drain
 from generalist_serving.api.settings import Settings
+from generalist_serving.engines import EngineName, choose_engine
+from generalist_serving.index_root import find_indexes
+from generalist_serving.indexes import Indexes
+from generalist_serving.running import run_app
 from generalist_serving.service import Service
 
-_CUT_OFF_S = 5
-"""How long clients may take to read the rest of what was sent to them, when the server ends."""
+_MAX_BATCH = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServeOptions:
-    """What a server is asked to be. ``engine_options`` are handed to an engine that has options of its own."""
+    """What a server is asked to be.
+
+    ``adapters``: the folder whose adapters are loaded, and from which requests may load others. ``indexes``: the
+    folder whose indexes are searched. ``max_batch``: None for what suits the engine. ``dialect``, ``masks`` and
+    ``depth`` as for :meth:`~generalist.pipeline.Generalist.from_pretrained`. ``engine_options`` are handed to an engine
+    that has options of its own.
+    """
 
     model: str = "nano"
     engine: str = "auto"
@@ -47,9 +48,19 @@ class ServeOptions:
     no_auth: bool = False
     allow_remote_images: bool = False
     max_queue: int = 64
-    max_batch: int = 16
+    max_batch: int | None = None
     requests_per_minute: int | None = None
+    adapters: Path | None = None
+    indexes: Path | None = None
+    dialect: str | None = None
+    masks: str | None = None
+    depth: str | None = None
     engine_options: tuple[str, ...] = ()
+
+    @property
+    def served_name(self) -> str:
+        """What requests call the base model."""
+        return Path(self.model).resolve().name
 
 
 def serve(options: ServeOptions, prepare: Callable[[], None] = lambda: None) -> None:
@@ -57,53 +68,142 @@ def serve(options: ServeOptions, prepare: Callable[[], None] = lambda: None) -> 
 
     ``prepare`` is called before a model is loaded into this process.
     """
-    run = _engine(options.engine)
-    resolve_model(options.model)
-    settings = make_settings(options)
-    listener = bind(options.host, options.port)
-    with listener:
+    run, settings = checked(options)
+    with bind(options.host, options.port) as listener:
         run(options, settings, listener, prepare)
 
 
 def serve_transformers(
-    options: ServeOptions, settings: Settings, listener: socket.socket, prepare: Callable[[], None]
+    options: ServeOptions,
+    settings: Settings,
+    listener: socket.socket,
+    prepare: Callable[[], None],
+    loaded: Callable[[Generalist], None] = lambda model: None,
 ) -> None:
-    """Serve with the engine of this process."""
-    if options.engine_options:
-        raise GeneralistError(
-            f"the transformers engine has no options of its own (got {options.engine_options[0]!r}); "
-            "leave out what stands behind --"
-        )
-    if options.max_batch < 1:
-        raise GeneralistError(f"--max-batch is {options.max_batch}; use 1 or more")
+    """Serve with the engine of this process. ``loaded`` is given the model before it is served."""
+    _check_no_options(options)
+    indexes = open_indexes(settings, options.device)
     prepare()
     # Here, so that mistakes are told before torch is imported.
     from generalist.engine.transformers_engine import TransformersEngine
     from generalist_serving.batching import TransformersBackend
 
-    model = Generalist.from_pretrained(options.model, device=options.device)
-    assert isinstance(model.engine, TransformersEngine)
+    model = Generalist.from_pretrained(options.model, device=options.device, masks=options.masks, depth=options.depth)
+    assert isinstance(model.engine, TransformersEngine) and isinstance(model.line, Line)
     backend = TransformersBackend(
-        model.engine, model.vocabulary, max_batch=options.max_batch, max_queue=settings.max_queue
+        model.engine, model.vocabulary, max_batch=options.max_batch or _MAX_BATCH, max_queue=settings.max_queue
     )
-    service = Service(model.line, backend, model=Path(options.model).resolve().name)
+    service = Service(model.line, backend, model=options.served_name, indexes=indexes, drawing=model.drawing)
+    adapters = find_adapters(settings.adapters_root, service.model)
+    for name, folder in adapters.items():
+        model.engine.load_adapter(name, folder)
+    loaded(model)
     drain = Drain()
-    what = f"{service.model} with the transformers engine"
+    what = f"{', '.join((service.model, *adapters))} with the transformers engine{and_indexes(service)}"
     run_app(create_app(service, settings, drain=drain), listener, drain, settings, what)
 
 
-_Run: TypeAlias = Callable[[ServeOptions, Settings, socket.socket, Callable[[], None]], None]
+def serve_hub(options: ServeOptions, settings: Settings, listener: socket.socket, prepare: Callable[[], None]) -> None:
+    """Serve a model from the hub, unchanged, with the engine of this process."""
+    indexes = open_indexes(settings, options.device)
+    prepare()
+    from generalist.engine.hub_engine import HubEngine
+    from generalist_serving.hub_backend import HubBackend
 
-ENGINES: dict[str, _Run] = {"transformers": serve_transformers}
-"""How each engine is served, the best one first."""
+    model = Generalist.from_pretrained(
+        options.model, device=options.device, dialect=options.dialect, masks=options.masks, depth=options.depth
+    )
+    assert isinstance(model.engine, HubEngine)
+    backend = HubBackend(model.engine, max_queue=settings.max_queue)
+    service = Service(model.line, backend, model=options.served_name, indexes=indexes, drawing=model.drawing)
+    drain = Drain()
+    what = f"{service.model} of the hub with the transformers engine{and_indexes(service)}"
+    run_app(create_app(service, settings, drain=drain), listener, drain, settings, what)
 
 
-def _engine(name: str) -> _Run:
-    if name == "auto":
-        return next(iter(ENGINES.values()))
-    if name not in ENGINES:
-        raise GeneralistError(f"there is no engine {name!r}; use auto or {' or '.join(ENGINES)}")
-    return ENGINES[name]
+def _check_no_options(options: ServeOptions) -> None:
+    if options.engine_options:
+        raise GeneralistError(
+            f"the transformers engine has no options of its own (got {options.engine_options[0]!r}); "
+            "leave out what stands behind --"
+        )
+
+
+def open_indexes(settings: Settings, device: str) -> Indexes:
+    """The indexes of the settings' folder; raises :class:`GeneralistError` for the first that is none."""
+    return Indexes(
+        find_indexes(settings.indexes_root),
+        device=device,
+        at_once=settings.max_searches,
+        waiting=settings.max_search_queue,
+    )
+
+
+def and_indexes(service: Service) -> str:
+    """What the line that says what is served says of its indexes."""
+    names = ", ".join(index.name for index in service.indexes.all)
+    return f" and the indexes {names}" if names else ""
+
+
+def serve_vllm(options: ServeOptions, settings: Settings, listener: socket.socket, prepare: Callable[[], None]) -> None:
+    """Serve with vLLM, which need not be installed."""
+    from generalist_serving import vllm_serve
+
+    vllm_serve.serve(options, settings, listener, prepare)
+
+
+Run: TypeAlias = Callable[[ServeOptions, Settings, socket.socket, Callable[[], None]], None]
+"""Serves until it is told to stop, with the engine of its own."""
+
+ENGINES: dict[EngineName, Run] = {"transformers": serve_transformers, "vllm": serve_vllm}
+"""How each engine is served."""
+
+
+def checked(options: ServeOptions) -> tuple[Run, Settings]:
+    """How to serve, and within which limits; raises :class:`GeneralistError` for what cannot be served."""
+    if options.max_batch is not None and options.max_batch < 1:
+        raise GeneralistError(f"--max-batch is {options.max_batch}; use 1 or more")
+    run = _run_of(options)
+    settings = make_settings(options)
+    find_adapters(options.adapters, options.served_name)
+    find_indexes(options.indexes)
+    return run, settings
+
+
+def _run_of(options: ServeOptions) -> Run:
+    """How to serve; :class:`GeneralistError` for options that do not go together."""
+    folder, draws = resolve_model(options.model), options.masks or options.depth
+    run: Run = serve_hub
+    if hub_dialect(folder, options.dialect) is not None:
+        _check_hub(options, folder)
+    else:
+        run = ENGINES[choose_engine(options.engine, options.device)]
+        if draws and run is serve_vllm:
+            raise GeneralistError(
+                f"--masks and --depth (got {draws!r}) need --engine transformers; name it, or leave them out"
+            )
+    if draws:
+        from generalist import hub_drawing  # here, so that a server without them checks its options without torch
+
+        hub_drawing.check_drawing(options.masks, options.depth)
+    return run
+
+
+def _check_hub(options: ServeOptions, folder: Path) -> None:
+    """Refuse what a model from the hub cannot be served with."""
+    if options.engine not in ("auto", "transformers"):
+        raise GeneralistError(
+            f"engine {options.engine!r} runs models of ours; leave it out for {folder}, a model from the hub"
+        )
+    if options.adapters is not None:
+        raise GeneralistError(
+            f"--adapters {options.adapters} belong to a model of ours; leave it out for {folder}, a model from the hub"
+        )
+    if options.max_batch not in (None, 1):
+        raise GeneralistError(
+            f"--max-batch is {options.max_batch}; {folder}, a model from the hub, takes one at a time"
+        )
+    _check_no_options(options)
 
 
 def make_settings(options: ServeOptions) -> Settings:
@@ -122,10 +222,12 @@ def make_settings(options: ServeOptions) -> Settings:
         allow_remote_images=options.allow_remote_images,
         max_queue=options.max_queue,
         requests_per_minute=options.requests_per_minute,
+        adapters_root=options.adapters,
+        indexes_root=options.indexes,
     )
     if local and not keys:
         # A page of another site must not reach a server without a key by giving its own name this address.
-        settings = replace(settings, allowed_hosts=("localhost", "127.0.0.1", "[::1]", _in_url(options.host)))
+        settings = replace(settings, allowed_hosts=("localhost", "127.0.0.1", "[::1]", in_url(options.host)))
     return settings
 
 
@@ -142,102 +244,3 @@ def read_keys(path: Path) -> tuple[str, ...]:
     if readable:
         print(f"warning: {path}: everybody on this machine can read the API key; chmod 600 it", file=sys.stderr)
     return keys
-
-
-def is_local(host: str) -> bool:
-    """Whether only this machine can reach a server on ``host``."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """A socket on which nothing is answered yet, so that a taken port is known before the model is loaded."""
-    if not 0 <= port <= 65535:
-        raise GeneralistError(f"--port is {port}; use a number from 0 (any free one) to 65535")
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise GeneralistError(f"--host {host!r} is no address of this machine; use 127.0.0.1 or 0.0.0.0") from error
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind(address)
-    except (OSError, OverflowError) as error:
-        listener.close()
-        number = getattr(error, "errno", None)
-        if number == errno.EADDRINUSE:
-            raise GeneralistError(f"port {port} of {host} is in use; choose another one with --port") from error
-        if number == errno.EACCES:
-            raise GeneralistError(f"port {port} is not for ordinary users; choose one from 1024 with --port") from error
-        raise GeneralistError(f"--host {host!r} is no address of this machine; use 127.0.0.1 or 0.0.0.0") from error
-    return listener
-
-
-def run_app(app: FastAPI, listener: socket.socket, drain: Drain, settings: Settings, what: str) -> None:
-    """Answer on ``listener`` until told to stop; says on stdout ``what`` is served, and where."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("generalist_serving").setLevel(logging.INFO)
-    host, port = listener.getsockname()[:2]
-    config = uvicorn.Config(
-        app,
-        http=TimelyProtocol,
-        ws="none",
-        log_config=None,
-        access_log=False,  # we write our own
-        server_header=False,
-        timeout_graceful_shutdown=_CUT_OFF_S,
-    )
-    ready = f"serving {what} on http://{_in_url(host)}:{port}"
-    server = _Server(config, drain, settings.drain_s, ready)
-    asyncio.run(server.serve([listener]))
-
-
-class _Server(uvicorn.Server):
-    """Says when it is ready; told to stop, finishes what it has accepted and ends with status 0."""
-
-    def __init__(self, config: uvicorn.Config, drain: Drain, drain_s: float, ready: str) -> None:
-        super().__init__(config)
-        self._drain = drain
-        self._drain_s = drain_s
-        self._ready = ready
-        self._draining: asyncio.Task[None] | None = None
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        print(self._ready, flush=True)
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        loop = asyncio.get_running_loop()
-        signals = (signal.SIGINT, signal.SIGTERM)
-        before = [signal.signal(one, lambda *_: loop.call_soon_threadsafe(self.stop)) for one in signals]
-        try:
-            yield
-        finally:
-            for one, handler in zip(signals, before, strict=True):
-                signal.signal(one, handler)
-
-    def stop(self) -> None:
-        """Begin to end; called again, end at once."""
-        if self._draining is not None:
-            self.should_exit = self.force_exit = True
-            return
-        self._drain.begin()
-        self._draining = asyncio.create_task(self._finish())
-        under_way = f"; {self._drain.active} requests are under way" if self._drain.active else ""
-        print(f"stopping{under_way}", file=sys.stderr, flush=True)
-
-    async def _finish(self) -> None:
-        if not await self._drain.idle(self._drain_s):
-            print(f"cutting off {self._drain.active} requests after {self._drain_s:g} s", file=sys.stderr, flush=True)
-            self.config.timeout_graceful_shutdown = 0
-        self.should_exit = True
-
-
-def _in_url(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

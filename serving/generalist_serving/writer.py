@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TypeAlias
 
-from generalist.reply import Event as ParserEvent
-from generalist.reply import PhraseDone, PlanDone, StreamParser, TextDelta
-from generalist.tokens import Vocabulary
-from generalist.types import Phrase, Reply, Usage
+from generalist.dialects import Drawn
+from generalist.reply import PhraseDone, PlanDone, TextDelta
+from generalist.types import Reply, Usage
 from generalist_serving.backend import Piece
 from generalist_serving.events import End, FinishReason, Plan, Token
+from generalist_serving.readings import Drawable, Read, Reading
 from generalist_serving.stops import StopGate
 
-Item: TypeAlias = str | Plan | Phrase | Token
-"""Clean text, the plan, a phrase with its unit, or a token: in the order in which they became known."""
+Item: TypeAlias = str | Plan | Drawable | Token
+"""Clean text, the plan, what is to be drawn, or a token: in the order in which they became known."""
 
 _LEAST_LOGPROB = -9999.0
 """What OpenAI's API says of a token that is all but impossible; JSON has no infinity."""
@@ -24,15 +25,14 @@ _LEAST_LOGPROB = -9999.0
 class Writer:
     """Reads a reply's pieces; ``over`` once a stop string was met, after which nothing is taken.
 
-    ``logprobs`` are those of all tokens so far. ``tokens`` asks for :class:`Token` items.
+    ``tokens`` asks for :class:`Token` items.
     """
 
-    def __init__(self, vocabulary: Vocabulary, stop: Sequence[str], *, tokens: bool) -> None:
-        self.logprobs: list[float] = []
-        self._vocabulary = vocabulary
+    def __init__(self, reading: Reading, stop: Sequence[str], *, tokens: bool) -> None:
+        self._reading = reading
         self._tokens = tokens
-        self._parser = StreamParser(vocabulary)
-        self._gate: StopGate[Plan | Phrase | Token] = StopGate(stop)
+        self._gate: StopGate[Plan | Drawable | Token] = StopGate(stop)
+        self._count = 0  # tokens taken
         self._read = 0  # characters of clean text, those held back included
         self._usage: Usage | None = None
         self._finish: FinishReason | None = None
@@ -44,13 +44,15 @@ class Writer:
     def feed(self, piece: Piece) -> list[Item]:
         """Take a piece; what is certain now."""
         items: list[Item] = []
-        for token, logprob in zip(piece.token_ids, piece.logprobs, strict=True):
+        tops = piece.top_logprobs or ((),) * len(piece.token_ids)
+        for token, logprob, top in zip(piece.token_ids, piece.logprobs, tops, strict=True):
             if self.over:
                 break
-            self.logprobs.append(logprob)
-            passed = self._pass(self._parser.feed(token))
+            self._count += 1
+            passed = self._pass(self._reading.feed(token, logprob))
             if self._tokens:
-                passed += self._gate.item(self._read, self._token(token, logprob))
+                likeliest = tuple(self._token(*one) for one in top)
+                passed += self._gate.item(self._read, replace(self._token(token, logprob), top=likeliest))
                 # Tokens before what they say, so that a stream can send both at once.
                 passed.sort(key=lambda item: not isinstance(item, Token))
             items += passed
@@ -60,14 +62,14 @@ class Writer:
 
     def finish(self) -> list[Item]:
         """No more pieces come; what was held back."""
-        items = self._pass(self._parser.finish())
+        items = self._pass(self._reading.finish())
         return items + self._gate.finish()
 
     def end(self, prompt_tokens: int) -> End:
         """How the reply ended; ``prompt_tokens`` is said of the prompt where no piece has told its length."""
         if self._finish is None and not self.over:
             raise RuntimeError("internal error: the engine ended a reply without saying how")
-        whole, length = self._parser.reply(), self._gate.length
+        whole, length = self._reading.reply(), self._gate.length
         reply = Reply(
             text=whole.text[:length],
             phrases=tuple(phrase for phrase in whole.phrases if phrase.span[1] <= length),
@@ -75,10 +77,11 @@ class Writer:
             issues=whole.issues,
         )
         prompt = self._usage.prompt_tokens if self._usage else prompt_tokens
-        usage = Usage(prompt_tokens=prompt, completion_tokens=len(self.logprobs))
-        return End(finish_reason="stop" if self.over else self._finish or "stop", usage=usage, reply=reply)
+        usage = Usage(prompt_tokens=prompt, completion_tokens=self._count)
+        finish: FinishReason = "stop" if self.over else self._finish or "stop"
+        return End(finish_reason=finish, usage=usage, reply=reply, scores=self._reading.scores(reply))
 
-    def _pass(self, events: Iterable[ParserEvent]) -> list[Item]:
+    def _pass(self, events: Iterable[Read]) -> list[Item]:
         items: list[Item] = []
         for event in events:
             match event:
@@ -87,12 +90,13 @@ class Writer:
                     items += self._gate.text(text)
                 case PhraseDone(phrase=phrase) if phrase.unit is not None:
                     items += self._gate.item(phrase.span[1], phrase)
+                case Drawn(item=item):
+                    items += self._gate.item(item.span[1], event)
                 case PlanDone(plan=plan):
                     items += self._gate.item(self._read, Plan(plan=plan))
         return items
 
     def _token(self, token: int, logprob: float) -> Token:
-        data = self._vocabulary.text_bytes(token)
-        text = self._vocabulary.name(token) if data is None else data.decode("utf-8", "replace")
+        text, data = self._reading.named(token)
         finite = max(logprob, _LEAST_LOGPROB) if not math.isnan(logprob) else _LEAST_LOGPROB
         return Token(text=text, data=data, logprob=min(finite, 0.0))

@@ -93,13 +93,15 @@ class ScriptedBackend:
     def _pieces(self, prompt: Prompt, reply: Sequence[int], sampling: Sampling) -> list[Piece]:
         ids = reply[: sampling.max_new_tokens]
         starts = range(0, len(ids), self.piece)
-        pieces = [
-            Piece(token_ids=tuple(ids[at : at + self.piece]), logprobs=(self.logprob,) * len(ids[at : at + self.piece]))
-            for at in starts
-        ]
+        pieces = [self._piece(ids[at : at + self.piece], sampling.top_logprobs) for at in starts]
         usage = Usage(prompt_tokens=len(prompt.token_ids), completion_tokens=len(ids))
         last = Piece(finish_reason="stop" if len(ids) == len(reply) else "length", usage=usage)
         return [*pieces, last]
+
+    def _piece(self, ids: Sequence[int], top: int) -> Piece:
+        """Each token with the ones behind it in the vocabulary, each less likely than the last."""
+        likeliest = tuple(tuple((token + n, self.logprob - n) for n in range(top)) for token in ids) if top else ()
+        return Piece(token_ids=tuple(ids), logprobs=(self.logprob,) * len(ids), top_logprobs=likeliest)
 
     async def load_adapter(self, name: str, folder: str) -> None:
         self._adapters[name] = folder

@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 
 from generalist.tokens import Vocabulary, VocabularySizes
+from generalist_serving.addresses import bind
 from generalist_serving.api.app import create_app
 from generalist_serving.api.drain import Drain
 from generalist_serving.api.settings import Settings
-from generalist_serving.serve import bind, run_app
+from generalist_serving.running import run_app
 from generalist_serving.service import Service
 
 from ..conftest import make_tokenizer

@@ -3,6 +3,8 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import aclosing
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +21,7 @@ from generalist_serving.backend import Backend, Busy, Piece, UnknownAdapter
 from generalist_serving.batching import TransformersBackend
 
 from ..generalist import conftest
+from ..generalist.random_adapters import write_adapter
 
 tiny_checkpoint = conftest.tiny_checkpoint
 
@@ -228,13 +231,63 @@ def test_usage_counts_every_position_of_an_image(
     use(engine, vocab, action)
 
 
-def test_it_has_no_adapters(engine: TransformersEngine, vocab: Vocabulary) -> None:
+def test_adapters_come_and_go_while_requests_are_answered(
+    engine: TransformersEngine, tiny_checkpoint: Checkpoint, vocab: Vocabulary, tmp_path: Path
+) -> None:
+    folders = {name: write_adapter(tmp_path / name, tiny_checkpoint.model, n) for n, name in enumerate("abcde")}
+    for name, folder in folders.items():
+        engine.load_adapter(name, folder)
+    asked = [
+        (replace(ask(vocab, f"question {n}", picture(n % 3)), adapter=name), Sampling(max_new_tokens=4 + n))
+        for n in range(10)
+        for name in (None, *folders)
+    ]
+    alone = [engine.generate([prompt], sampling)[0] for prompt, sampling in asked]
+    for name in folders:
+        engine.unload_adapter(name)
+
     async def action(backend: TransformersBackend) -> None:
-        assert backend.adapters == {}
-        with pytest.raises(GeneralistError, match="base model alone"):
-            await backend.load_adapter("cats", "folder")
-        with pytest.raises(UnknownAdapter, match="cats"):
+        for name, folder in folders.items():
+            await backend.load_adapter(name, str(folder))
+        assert backend.adapters == {name: str(folder) for name, folder in folders.items()}
+        answers = [asyncio.create_task(collect(backend.run(*one))) for one in asked]
+        while backend.waiting + backend.running < len(asked):
+            await asyncio.sleep(0)
+        await asyncio.gather(*(backend.check(prompt) for prompt, _ in asked))  # all have been read behind these
+        await backend.load_adapter("a", str(folders["b"]))
+        await backend.unload_adapter("c")
+        for pieces, expected in zip(await asyncio.gather(*answers), alone, strict=True):
+            assert ids_of(pieces) == expected.token_ids
+        with pytest.raises(UnknownAdapter, match="'c' is not loaded; use one of a, b, d, e"):
+            await anext(backend.run(replace(asked[0][0], adapter="c"), Sampling()))
+        (now,) = [await collect(backend.run(replace(prompt, adapter="a"), sampling)) for prompt, sampling in asked[:1]]
+        assert ids_of(now) == alone[2].token_ids  # what "b" said
+
+    use(engine, vocab, action, max_queue=100)
+
+
+def test_the_likeliest_tokens_come_with_the_pieces(engine: TransformersEngine, vocab: Vocabulary) -> None:
+    prompt, sampling = ask(vocab, "hello"), Sampling(max_new_tokens=6, top_logprobs=4)
+    expected = engine.generate([prompt], sampling)[0].top_logprobs
+
+    async def action(backend: TransformersBackend) -> None:
+        told, plain = await asyncio.gather(
+            collect(backend.run(prompt, sampling)), collect(backend.run(prompt, Sampling(max_new_tokens=6)))
+        )
+        tops = [top for piece in told for top in piece.top_logprobs]
+        assert [[token for token, _ in top] for top in tops] == [[token for token, _ in top] for top in expected]
+        assert all(piece.top_logprobs == () for piece in plain)
+
+    use(engine, vocab, action)
+
+
+def test_an_adapter_that_cannot_be_loaded(engine: TransformersEngine, vocab: Vocabulary, tmp_path: Path) -> None:
+    async def action(backend: TransformersBackend) -> None:
+        with pytest.raises(GeneralistError, match=r"adapter_config\.json: cannot be read"):
+            await backend.load_adapter("cats", str(tmp_path))
+        with pytest.raises(UnknownAdapter, match="'cats' is not loaded"):
             await backend.unload_adapter("cats")
+        assert backend.adapters == {}
 
     use(engine, vocab, action)
 

@@ -1,4 +1,5 @@
 import pytest
+from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.parser import text_string_to_metric_families
 
 from generalist.tokens import Vocabulary
@@ -67,3 +68,12 @@ def test_two_servers_in_a_process_count_apart(backend: ScriptedBackend) -> None:
     first, second = Metrics(backend), Metrics(backend)
     first.refused(500)
     assert values(second)["generalist_refusals_total,reason=failed"] == 0
+
+
+def test_what_others_count_is_told_too(backend: ScriptedBackend) -> None:
+    other = CollectorRegistry()
+    Counter("others_things", "Things.", registry=other).inc(3)
+    found = values(Metrics(backend, [other]))
+    assert found["others_things_total"] == 3
+    assert found["generalist_requests_waiting"] == 0
+    assert not [name for name in found if name.startswith("process_")]  # which the other tells of

@@ -14,7 +14,13 @@ import httpx
 import pytest
 
 from generalist import cli
-from generalist_serving.serve import ServeOptions, is_local, make_settings, read_keys
+from generalist.model import load_checkpoint
+from generalist.pipeline import resolve_model
+from generalist_serving.addresses import is_local
+from generalist_serving.serve import ServeOptions, make_settings, read_keys
+
+from ..generalist.random_adapters import LANGUAGE, write_adapter
+from .searched_indexes import build
 
 ROOT = Path(__file__).parents[2]
 HELLO = {"model": "nano", "messages": [{"role": "user", "content": "Hello?"}], "stream": True}
@@ -114,14 +120,48 @@ def test_told_twice_it_ends_at_once() -> None:
         assert process.wait(10) == 0
 
 
-def test_the_program_serves_the_shipped_model() -> None:
-    with server("generalist.cli", "serve", "--port", "0", "--device", "cpu") as (process, address):
-        body = {"model": "nano", "messages": [{"role": "user", "content": "How many apples are there?"}]}
-        answer = httpx.post(f"{address}/v1/chat/completions", json=body, timeout=60).json()
-        assert answer["choices"][0]["message"]["content"]
+def test_the_program_serves_the_shipped_model_its_adapters_and_indexes(adapters: Path) -> None:
+    indexes = build(adapters.parent / "indexes")
+    options = ("--port", "0", "--device", "cpu", "--adapters", str(adapters), "--indexes", str(indexes))
+    with server("generalist.cli", "serve", *options) as (process, address):
+        stores = httpx.get(f"{address}/v1/vector_stores").json()["data"]
+        assert {store["id"]: store["file_counts"]["total"] for store in stores} == {"notes": 4, "cards": 2}
+        searched = {"query": "Which card describes a red mug?", "find": "entity"}
+        hits = httpx.post(f"{address}/v1/vector_stores/cards/search", json=searched, timeout=60).json()["data"]
+        assert {hit["file_id"] for hit in hits} <= {"mug", "ball"} and hits
+        listed = httpx.get(f"{address}/v1/models").json()["data"]
+        assert [(card["id"], card["parent"]) for card in listed] == [("nano", None), ("cats", "nano"), ("dogs", "nano")]
+        said = [say(address, name) for name in ("nano", "cats", "dogs", "nano", "cats")]
+        assert said[0] == said[3] and said[1] == said[4] and len(set(said)) == 3
+        named = {"lora_name": "again", "lora_path": "cats"}
+        assert httpx.post(f"{address}/v1/load_lora_adapter", json=named).status_code == 200
+        assert httpx.post(f"{address}/v1/unload_lora_adapter", json={"lora_name": "cats"}).status_code == 200
+        assert say(address, "again") == said[1]
+        (adapters / "broken").mkdir()
+        for file in (adapters / "cats").iterdir():
+            (adapters / "broken" / file.name).write_bytes(file.read_bytes()[:-8])
+        refused = httpx.post(f"{address}/v1/load_lora_adapter", json={"lora_name": "x", "lora_path": "broken"})
+        assert refused.status_code == 400 and "broken/adapter_config.json" in refused.json()["error"]["message"]
+        body = {"model": "cats", "messages": [{"role": "user", "content": "Hello"}]}
+        assert httpx.post(f"{address}/v1/chat/completions", json=body).json()["error"]["code"] == "model_not_found"
         assert httpx.get(f"{address}/v1/models", headers={"host": "evil.example"}).status_code == 403
         process.terminate()
         assert process.wait(20) == 0
+
+
+@pytest.fixture
+def adapters(tmp_path: Path) -> Path:
+    """A folder of two adapters of the shipped model that write nonsense."""
+    model = load_checkpoint(resolve_model("nano")).model
+    for seed, name in enumerate(("cats", "dogs")):
+        write_adapter(tmp_path / "adapters" / name, model, seed, parts=LANGUAGE, scale=3.0)
+    return tmp_path / "adapters"
+
+
+def say(address: str, model: str) -> str:
+    body = {"model": model, "messages": [{"role": "user", "content": "How many apples are there?"}], "max_tokens": 12}
+    answer = httpx.post(f"{address}/v1/chat/completions", json=body, timeout=60).json()
+    return answer["choices"][0]["message"]["content"]
 
 
 # --- what cannot be served ---------------------------------------------------------------------------
@@ -135,12 +175,14 @@ def test_the_program_serves_the_shipped_model() -> None:
     (["--host", "localhost.example.com"], "no key"),
     (["--host", "no.such.host.invalid", "--no-auth"], "no address of this machine"),
     (["--host", "203.0.113.9", "--no-auth"], "no address of this machine"),
-    (["--engine", "gpt"], "no engine 'gpt'; use auto or transformers"),
+    (["--engine", "gpt"], "no engine 'gpt'; use one of auto, transformers, vllm"),
     (["--port", "70000"], "--port is 70000"),
     (["--port", "-1"], "--port is -1"),
     (["--api-key-file", "/nowhere/key"], "/nowhere/key: cannot read the API key (No such file"),
     (["--api-key-file", "/"], "cannot read the API key (Is a directory"),
     (["--model", "gpt"], "unknown model 'gpt'"),
+    (["--adapters", "/nowhere"], "--adapters /nowhere: cannot read this folder (No such file"),
+    (["--indexes", "/nowhere"], "--indexes /nowhere: cannot read this folder (No such file"),
     (["--max-queue", "-1"], "max_queue is -1"),
     (["--max-batch", "0"], "--max-batch is 0"),
     (["--requests-per-minute", "0"], "requests_per_minute is 0"),
@@ -150,6 +192,22 @@ def test_mistakes_are_told_in_one_line(arguments: list[str], says: str, capsys: 
     assert cli.execute(["serve", *arguments]) == 2
     shown = capsys.readouterr()
     assert says in shown.err and shown.err.count("\n") == 1 and shown.out == ""
+
+
+def test_a_broken_adapter_keeps_the_server_from_starting(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "cats").mkdir()
+    (tmp_path / "cats" / "adapter.json").write_text("{}")
+    assert cli.execute(["serve", "--port", "0", "--adapters", str(tmp_path)]) == 2
+    shown = capsys.readouterr()
+    assert f"{tmp_path / 'cats'}: there is no adapter 'cats'" in shown.err and shown.err.count("\n") == 1
+
+
+def test_a_broken_index_keeps_the_server_from_starting(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "index.json").write_text("{}")
+    assert cli.execute(["serve", "--port", "0", "--indexes", str(tmp_path)]) == 2
+    shown = capsys.readouterr()
+    assert f"{tmp_path / 'notes'}: its format is" in shown.err and shown.err.count("\n") == 1 and shown.out == ""
 
 
 def test_a_taken_port_is_named(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,14 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import threading
+from collections.abc import Sequence
 from contextlib import aclosing
+from dataclasses import replace
+from typing import Any, cast
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from generalist.decoders.hub import HubDepth, HubMasks
+from generalist.hub_drawing import HubDrawing
 from generalist.pipeline import Generalist
 from generalist.tokens import Vocabulary
-from generalist.types import ChatRequest, GeneralistError, Message, Sampling
+from generalist.types import ChatRequest, DepthMap, GeneralistError, Mask, Message, Sampling
 from generalist_serving.backend import Busy, UnknownAdapter
 from generalist_serving.events import Answered, Ask, Drawing, End, Event, Outcome, Plan, Text, Token
 from generalist_serving.service import Service
@@ -243,3 +250,59 @@ def test_json_is_asked_of_the_engine_by_its_schema(vocab: Vocabulary, ids: Ids) 
 def test_a_schema_that_cannot_be_read_is_refused(vocab: Vocabulary, ids: Ids) -> None:
     with pytest.raises(GeneralistError, match="not valid"):
         answer(served(vocab, ids("{}")), asked(json_schema='{"type": "nope"}'))
+
+
+class Sure:
+    """Draws masks as they are, and is a quarter sure of each."""
+
+    def draw(self, image: Image.Image, prompts: Sequence[Any]) -> list[Mask]:
+        assert image is PICTURE
+        return [replace(prompt, score=0.25) for prompt in prompts]
+
+
+def test_what_another_model_draws_keeps_its_score(vocab: Vocabulary, ids: Ids) -> None:
+    line = scripted_line(vocab, docs=True)
+    drawing = HubDrawing(line, masks=cast(HubMasks, Sure()))
+    backend = ScriptedBackend([ids(TWO[:-1] + ", " + MASK)])
+    service = Service(line, backend, model="nano", drawing=drawing)
+    plain = answer(served(vocab, ids(TWO[:-1] + ", " + MASK)), asked())
+    redrawn = answer(service, asked())
+    assert [entry["type"] for entry in redrawn.visual] == ["box", "point", "mask"]
+    assert redrawn.visual[:2] == plain.visual[:2]
+    assert redrawn.visual[2]["score"] == 0.25 != plain.visual[2]["score"]
+    assert redrawn.answer.outputs[2].output.score == 0.25
+    assert service.tasks == served(vocab).tasks
+
+
+class Slow:
+    """Draws depth once it is told to; counts who came."""
+
+    def __init__(self) -> None:
+        self.go = threading.Event()
+
+    def draw(self, image: Image.Image) -> DepthMap:
+        assert self.go.wait(20)
+        return DepthMap(values=np.ones((100, 200), np.float32), unit="metre")
+
+
+def test_too_many_who_wait_for_depth_are_told_so(vocab: Vocabulary, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("generalist_serving.service._MOST_SEEN", 2)
+    line, slow, outcomes = scripted_line(vocab), Slow(), list[Outcome]()
+    drawing = HubDrawing(line, depth=cast(HubDepth, slow))
+    service = Service(line, ScriptedBackend([]), model="nano", drawing=drawing, observe=outcomes.append)
+
+    async def work() -> None:
+        first, second = (asyncio.create_task(service.answer(asked("Estimate the depth."))) for _ in range(2))
+        await asyncio.sleep(0.05)
+        with pytest.raises(Busy):
+            await service.answer(asked("Estimate the depth."))
+        second.cancel()
+        await asyncio.sleep(0)
+        third = asyncio.create_task(service.answer(asked("Estimate the depth.")))
+        await asyncio.sleep(0)
+        slow.go.set()
+        for (whole,) in await asyncio.gather(first, third):
+            assert (whole.answer.text, whole.visual[0]["type"]) == ("scene", "depth")
+
+    run(work())
+    assert sorted(outcome.ended for outcome in outcomes) == ["busy", "cancelled", "stop", "stop"]

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, Field
 
 
-class TokenLogprob(BaseModel):
+class TopLogprob(BaseModel):
     """A token; special ones go by their names and have no bytes."""
 
     token: str
     logprob: float
     bytes: list[int] | None
-    top_logprobs: list[Any] = Field(default=[], max_length=0)
+
+
+class TokenLogprob(TopLogprob):
+    """A token of the reply, and with `top_logprobs` the likeliest ones of its step."""
+
+    top_logprobs: list[TopLogprob] = []
+
+
+class Issue(BaseModel):
+    """Where a reply left the grammar."""
+
+    index: int = Field(ge=0)
+    at: int = Field(ge=0, description="Tokens of the reply before it.")
+    expected: str
+    got: str
 
 
 class PreviewLocation(BaseModel):

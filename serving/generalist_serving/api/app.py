@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
 
 import generalist
-from generalist_serving.api import chat, models, moondream, responses, status
+from generalist_serving.api import chat, embeddings, models, moondream, rerank, responses, status, vector_stores
 from generalist_serving.api.drain import Drain, DrainGate
 from generalist_serving.api.errors import install_handlers
 from generalist_serving.api.middleware import PUBLIC_PATHS, install
@@ -20,7 +21,9 @@ from generalist_serving.service import Service
 _DESCRIPTION = """Ask about images; get text with boxes, points, masks and depth maps as data.
 
 `/v1/chat/completions` and `/v1/responses` are OpenAI's, with drawings in `visual`; `/v1/query`, `/v1/caption`,
-`/v1/detect`, `/v1/point` and `/v1/segment` are Moondream's, with `/v1/depth` in their manner.
+`/v1/detect`, `/v1/point` and `/v1/segment` are Moondream's, with `/v1/depth` in their manner. `/v1/vector_stores` are
+the server's indexes of documents, to be searched by words, images or both; `/v1/rerank` orders texts by a
+question, `/v1/embeddings` makes vectors of them.
 """
 _KEY_SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer"},
@@ -28,18 +31,22 @@ _KEY_SCHEMES = {
 }
 
 
-def create_app(service: Service, settings: Settings, *, drain: Drain | None = None) -> FastAPI:
+def create_app(
+    service: Service, settings: Settings, *, drain: Drain | None = None, registries: Sequence[CollectorRegistry] = ()
+) -> FastAPI:
     """The app of a service. It closes the backend when it ends, and counts what the service does.
 
-    ``drain``: for whoever tells the server to stop.
+    ``drain``: for whoever tells the server to stop. ``registries``: what ``/metrics`` tells besides its own.
     """
     drain = drain or Drain()
-    metrics = Metrics(service.backend)
+    metrics = Metrics(service.backend, registries, indexes=service.indexes)
     service.observe = metrics.observe
+    service.indexes.observe = metrics.searched
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
+        service.indexes.close()
         await service.backend.close()
 
     app = FastAPI(
@@ -52,8 +59,8 @@ def create_app(service: Service, settings: Settings, *, drain: Drain | None = No
         # Answering /v1/models/ with a redirect to /v1/models would name whatever host the client made up.
         redirect_slashes=False,
     )
-    for make in (chat.router, responses.router, moondream.router, models.router):
-        app.include_router(make(service, settings))
+    for routes in (chat, responses, moondream, models, vector_stores, rerank, embeddings):
+        app.include_router(routes.router(service, settings))
     app.include_router(status.router(metrics, drain))
     install_handlers(app)
     app.add_middleware(DrainGate, drain=drain)  # innermost: what has no key is not waited for

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -16,8 +16,25 @@ from generalist.types import ChatRequest
 from generalist_serving.api import chat_schemas as schemas
 from generalist_serving.api.chat_stream import ChunkWriter
 from generalist_serving.api.errors import ERROR_RESPONSES, ApiError, api_route
-from generalist_serving.api.replies import citations, formatted, infos, logprob_dict, plan_text, previews, usage_dict
-from generalist_serving.api.request_reading import Turn, read_json_schema, read_messages, read_n, read_sampling
+from generalist_serving.api.file_search import FileSearch, search_files
+from generalist_serving.api.replies import (
+    citations,
+    formatted,
+    infos,
+    issue_dicts,
+    logprob_dict,
+    plan_text,
+    previews,
+    usage_dict,
+)
+from generalist_serving.api.request_reading import (
+    Turn,
+    read_json_schema,
+    read_messages,
+    read_n,
+    read_sampling,
+    read_top_logprobs,
+)
 from generalist_serving.api.settings import Settings
 from generalist_serving.api.streams import declared_stream, event_stream, sse, while_connected
 from generalist_serving.events import Answered, Ask
@@ -39,7 +56,8 @@ def router(service: Service, settings: Settings) -> APIRouter:
         """Answer a conversation about images with words and drawings."""
         if body.stream_options is not None and not body.stream:
             raise ApiError(400, "stream_options need stream to be true", param="stream_options", code="invalid_value")
-        ask = await read_ask(service, settings, body)
+        ask, found = await read_ask(service, settings, body)
+        hits = [{"index": number, **hit} for number, hit in enumerate(found.hit_dicts(settings) if found else ())]
         head = {
             "id": f"chatcmpl-{uuid.uuid4().hex}",
             "created": int(time.time()),
@@ -47,9 +65,9 @@ def router(service: Service, settings: Settings) -> APIRouter:
             "system_fingerprint": service.fingerprint,
         }
         if body.stream:
-            return await event_stream(request, _lines(service, ask, body, head))
+            return await event_stream(request, _lines(service, ask, body, head, hits))
         answered = await while_connected(request, service.answer(ask))
-        choices = [await _choice(number, one, body) for number, one in enumerate(answered)]
+        choices = [await _choice(number, one, body, hits) for number, one in enumerate(answered)]
         usage = usage_dict([one.answer.usage for one in answered])
         whole = schemas.ChatCompletion.model_validate({**head, "choices": choices, "usage": usage})
         return Response(whole.model_dump_json(), media_type="application/json")
@@ -57,8 +75,10 @@ def router(service: Service, settings: Settings) -> APIRouter:
     return routes
 
 
-async def read_ask(service: Service, settings: Settings, body: schemas.ChatCompletionRequest) -> Ask:
-    """What the service is asked; :class:`ApiError` and GeneralistError for what is wrong with the request."""
+async def read_ask(
+    service: Service, settings: Settings, body: schemas.ChatCompletionRequest
+) -> tuple[Ask, FileSearch | None]:
+    """What the service is asked, and what was looked up; :class:`ApiError` and GeneralistError for a wrong request."""
     adapter = service.adapter_of(body.model)
     n = read_n(body.n, settings)
     completion = body.max_completion_tokens is not None
@@ -71,19 +91,24 @@ async def read_ask(service: Service, settings: Settings, body: schemas.ChatCompl
         top_p=body.top_p,
         top_k=body.top_k,
         seed=body.seed,
+        top_logprobs=read_top_logprobs(body.top_logprobs, bool(body.logprobs), "logprobs to be true"),
     )
     schema = _json_schema(body)
     turns = [_turn(message, number) for number, message in enumerate(body.messages)]
     messages = await read_messages(
         turns, body.visual_prompts or (), task=body.task, settings=settings, param="messages"
     )
-    return Ask(
-        request=ChatRequest(messages=messages, task=body.task, adapter=adapter, sampling=sampling),
+    tools = () if body.tool_choice == "none" else body.tools
+    found = await search_files(tools, messages, service, settings, draws=body.task == "chat" and not schema)
+    index = found.index if found else None
+    ask = Ask(
+        request=ChatRequest(messages=messages, task=body.task, adapter=adapter, sampling=sampling, index=index),
         n=n,
         stop=(body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ()),
         json_schema=schema,
         logprobs=bool(body.logprobs),
     )
+    return ask, found
 
 
 def _json_schema(body: schemas.ChatCompletionRequest) -> str:
@@ -107,7 +132,9 @@ def _turn(message: schemas.SystemMessage | schemas.UserMessage | schemas.Assista
     return Turn(role=role, texts=texts, images=images)
 
 
-async def _choice(number: int, one: Answered, body: schemas.ChatCompletionRequest) -> Mapping[str, Any]:
+async def _choice(
+    number: int, one: Answered, body: schemas.ChatCompletionRequest, hits: Sequence[Mapping[str, Any]]
+) -> Mapping[str, Any]:
     """A whole reply. What depends on the size of its images is made in a thread."""
     images = one.answer.images
     visual = await asyncio.to_thread(formatted, body.visual_format, one.visual, images)
@@ -119,6 +146,8 @@ async def _choice(number: int, one: Answered, body: schemas.ChatCompletionReques
         "image": infos(images),
         "images": pictures,
         "annotations": citations(one.visual),
+        "search_results": hits,
+        "issues": issue_dicts(one.answer.issues),
     }
     logprobs = {"content": [logprob_dict(token) for token in one.tokens]} if body.logprobs else None
     return {
@@ -130,11 +159,15 @@ async def _choice(number: int, one: Answered, body: schemas.ChatCompletionReques
 
 
 async def _lines(
-    service: Service, ask: Ask, body: schemas.ChatCompletionRequest, head: Mapping[str, Any]
+    service: Service,
+    ask: Ask,
+    body: schemas.ChatCompletionRequest,
+    head: Mapping[str, Any],
+    hits: Sequence[Mapping[str, Any]],
 ) -> AsyncGenerator[str, None]:
     """The events of a stream, as lines."""
     counts = bool(body.stream_options and body.stream_options.include_usage)
-    writer = ChunkWriter(ask, visual_format=body.visual_format, overlay=body.overlay)
+    writer = ChunkWriter(ask, visual_format=body.visual_format, overlay=body.overlay, hits=hits)
     head = {**head, "object": "chat.completion.chunk"}
 
     def lines(choices: Iterator[Mapping[str, Any]]) -> Iterator[str]:

@@ -10,8 +10,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from generalist_serving.api.answer_schemas import Preview, TokenLogprob
+from generalist_serving.api.answer_schemas import Issue, Preview, TokenLogprob
 from generalist_serving.api.fields import (
+    WHOLE,
     Ignored,
     ImageUrl,
     JsonObjectFormat,
@@ -23,11 +24,15 @@ from generalist_serving.api.fields import (
     TaskName,
     Temperature,
     TextFormat,
+    TopK,
+    TopLogprobs,
     TopP,
     VisualFormat,
     VisualPrompts,
     Words,
 )
+from generalist_serving.api.file_search import Tools
+from generalist_serving.api.hits import SearchHit
 from generalist_serving.api.visual_schemas import ImageInfo, Visual
 
 # --- the conversation ------------------------------------------------------------------------------------
@@ -131,7 +136,7 @@ class ChatCompletionRequest(Strict):
     max_completion_tokens: MaxTokens | None = Field(default=None, description="Counts before `max_tokens`.")
     temperature: Temperature | None = None
     top_p: TopP | None = None
-    n: Annotated[int, Field(ge=1, le=128)] | None = Field(default=None, description="How many replies.")
+    n: Annotated[int, Field(ge=1, le=128), WHOLE] | None = Field(default=None, description="How many replies.")
     seed: Seed | None = None
     stop: Stop | Annotated[list[Stop], Field(max_length=4)] | None = Field(
         default=None, description="The reply ends before any of these; so do its drawings."
@@ -139,6 +144,7 @@ class ChatCompletionRequest(Strict):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     logprobs: bool | None = Field(default=None, description="Say the log-probability of every token.")
+    top_logprobs: TopLogprobs | None = Field(default=None, description="Needs `logprobs`.")
     response_format: ResponseFormat | None = None
 
     # Ours.
@@ -146,18 +152,13 @@ class ChatCompletionRequest(Strict):
     visual_prompts: VisualPrompts | None = None
     visual_format: VisualFormat = Field(default="native", description="The form of `message.visual`.")
     overlay: bool = Field(default=False, description="Send pictures of the drawings as `message.images` too.")
-    top_k: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = Field(
-        default=None, description="Take from so many of the likeliest tokens; 0 is all of them."
-    )
+    top_k: TopK | None = None
 
     # What would change the answer.
-    top_logprobs: Annotated[Any, Only(None, 0)] = None
     frequency_penalty: Annotated[Any, Only(None, 0)] = None
     presence_penalty: Annotated[Any, Only(None, 0)] = None
     logit_bias: Annotated[dict[str, JsonValue], Field(max_length=0)] | None = None
-    tools: Annotated[list[JsonValue], Field(max_length=128)] | None = Field(
-        default=None, description="Accepted; the model never calls one."
-    )
+    tools: Tools | None = None
     tool_choice: Annotated[Any, Only(None, "none", "auto")] = None
     functions: Annotated[list[JsonValue], Field(max_length=128)] | None = Field(
         default=None, description="Accepted; the model never calls one."
@@ -209,6 +210,12 @@ class Annotation(BaseModel):
     file_citation: FileCitation
 
 
+class FoundHit(SearchHit):
+    """A document that the tool `file_search` found."""
+
+    index: int = Field(ge=0)
+
+
 class _Reply(BaseModel):
     reasoning_content: str | None = Field(default=None, description="The plan: what is drawn, how, and how many.")
     visual: list[Visual] | list[dict[str, Any]] | dict[str, Any] = Field(
@@ -217,6 +224,8 @@ class _Reply(BaseModel):
     image: list[ImageInfo] = Field(default=[], description="The images of the conversation, which `visual` speaks of.")
     images: list[Preview] = Field(default=[], description="Pictures of the drawings, with `overlay`.")
     annotations: list[Annotation] = Field(default=[], description="Documents among the drawings.")
+    search_results: list[FoundHit] = Field(default=[], description="What the tool `file_search` found.")
+    issues: list[Issue] = Field(default=[], description="Where the reply left the grammar; such pieces are not drawn.")
 
 
 class AnswerMessage(_Reply):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from generalist.types import Grounded, Usage
-from generalist_serving.api.replies import citation, formatted, infos, logprob_dict, plan_text, previews
+from generalist_serving.api.replies import citation, formatted, infos, issue_dicts, logprob_dict, plan_text, previews
 from generalist_serving.events import Ask, Drawing, End, Event, Plan, Text, Token
 
 Choice = Mapping[str, Any]
@@ -18,22 +18,24 @@ class ChunkWriter:
 
     OpenAI's client puts list entries together by their ``index``, so every entry has one. Formats other than the
     native one are of a whole answer (they number labels, or hold an image), and come with the last piece.
-    ``usages`` are those of the replies that have ended.
+    ``hits`` of a search come with the first. ``usages`` are those of the replies that have ended.
     """
 
-    def __init__(self, ask: Ask, *, visual_format: str, overlay: bool) -> None:
+    def __init__(self, ask: Ask, *, visual_format: str, overlay: bool, hits: Sequence[Mapping[str, Any]] = ()) -> None:
         self.usages: list[Usage] = []
         self._ask = ask
         self._format = visual_format
         self._overlay = overlay
+        self._hits = hits
         self._images = [image for message in ask.request.messages for image in message.images]
         self._replies = [_Reply() for _ in range(ask.n)]
 
     def begin(self) -> Iterator[Choice]:
         """The first piece of every reply."""
         for number in range(self._ask.n):
-            image = {"image": infos(self._images)} if self._images else {}
-            yield _choice(number, {"role": "assistant", "content": "", **image})
+            more: dict[str, Any] = {"image": infos(self._images)} if self._images else {}
+            more |= {"search_results": self._hits} if self._hits else {}
+            yield _choice(number, {"role": "assistant", "content": "", **more})
 
     async def write(self, number: int, event: Event) -> list[Choice]:
         """The pieces that an event makes."""
@@ -70,6 +72,8 @@ class ChunkWriter:
             delta["visual"] = await asyncio.to_thread(formatted, self._format, reply.visual, self._images)
         if self._overlay and reply.grounded:
             delta["images"] = await asyncio.to_thread(previews, reply.grounded, self._images)
+        if end.reply.issues:
+            delta["issues"] = issue_dicts(end.reply.issues)
         return [delta] if delta else []
 
 

@@ -24,6 +24,7 @@ from starlette.responses import Response
 from generalist.types import GeneralistError
 from generalist_serving.api.settings import Settings
 from generalist_serving.backend import Busy, UnknownAdapter
+from generalist_serving.indexes import UnknownIndex
 
 log = logging.getLogger("generalist_serving")
 
@@ -54,7 +55,7 @@ def _declared(description: str, *headers: str) -> dict[str, Any]:
 ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
     400: _declared("The request is wrong; `param` names the field."),
     401: _declared("The API key is missing or wrong."),
-    404: _declared("No such model, adapter or route."),
+    404: _declared("No such model, adapter, vector store or route."),
     408: _declared("The body came too slowly."),
     413: _declared("The body is too large."),
     415: _declared("The body is not JSON."),
@@ -93,6 +94,8 @@ def to_api_error(error: BaseException) -> ApiError:
             return error
         case UnknownAdapter():
             return ApiError(404, str(error), param="model", code="model_not_found")
+        case UnknownIndex():
+            return ApiError(404, str(error), param="vector_store_id", code="vector_store_not_found")
         case GeneralistError():
             return ApiError(400, str(error))
         case Busy():

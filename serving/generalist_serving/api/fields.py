@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
@@ -18,6 +19,7 @@ from pydantic import (
 from pydantic_core import CoreSchema, core_schema
 
 from generalist.tasks import TASKS, get_task
+from generalist.types import MAX_TOP_LOGPROBS
 
 
 class Strict(BaseModel):
@@ -50,6 +52,14 @@ class Only:
         raise ValueError(f"{self._reason}; use {shown}, or leave the field out")
 
 
+def _to_int(value: object) -> object:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+WHOLE = BeforeValidator(_to_int)
+"""Makes a field of ``int`` take an integer by JSON's measure, which 30.0 is too. It comes last: the bounds in front of
+it are those of the integer, and stay in the document."""
+
 TaskName = Annotated[
     str,
     AfterValidator(lambda name: get_task(name).name),
@@ -71,9 +81,21 @@ Temperature = Annotated[float, Field(ge=0, le=2, description="0, the default, al
 TopP = Annotated[
     float, Field(ge=1e-6, le=1, description="Take from the likeliest tokens that together have this probability.")
 ]
-Seed = Annotated[int, Field(ge=-(2**63), lt=2**63, description="The same seed gives the same reply.")]
+Seed = Annotated[int, Field(ge=-(2**63), lt=2**63, description="The same seed gives the same reply."), WHOLE]
 MaxTokens = Annotated[
-    int, Field(ge=1, le=2**31 - 1, description="Tokens of a reply at most; the server's own limit stays.")
+    int, Field(ge=1, le=2**31 - 1, description="Tokens of a reply at most; the server's own limit stays."), WHOLE
+]
+TopK = Annotated[
+    int, Field(ge=0, le=2**31 - 1, description="Take from so many of the likeliest tokens; 0 is all of them."), WHOLE
+]
+TopLogprobs = Annotated[
+    int,
+    Field(
+        ge=0,
+        le=MAX_TOP_LOGPROBS,
+        description="How many of the likeliest tokens of each step to tell; fewer where the grammar allows fewer.",
+    ),
+    WHOLE,
 ]
 Name = Annotated[str, Field(min_length=1, max_length=256)]
 Words = Annotated[str, Field(max_length=1_000_000)]
@@ -83,12 +105,12 @@ Words = Annotated[str, Field(max_length=1_000_000)]
 
 
 class PointPrompt(Strict):
-    """A point on the thing that is meant."""
+    """A point on the thing that is meant, or beside it."""
 
     type: Literal["point"]
     point: Annotated[list[float], Field(min_length=2, max_length=2, description="[x, y] in pixels.")]
     label: Literal[0, 1] = Field(
-        default=1, description="1: on the thing. 0 (beside it) is refused: the model does not read such points."
+        default=1, description="1: on the thing that is meant. 0: beside it, to tell it from what else could be meant."
     )
 
 

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -32,23 +33,45 @@ _ESCAPED = (("%2B", "+"), ("%2F", "/"), ("%3D", "="))  # the rest of base64 need
 _SPACES = str.maketrans("", "", " \t\r\n")
 
 
-async def load_image(url: str, settings: Settings, *, param: str | None = "image_url") -> Image.Image:
+async def load_image(
+    url: str, settings: Settings, *, param: str | None = "image_url", left: int | None = None
+) -> Image.Image:
     """The picture that a data URL holds or, if the settings allow it, that an http(s) URL names: upright RGB.
 
     JPEG, PNG, WebP, GIF, BMP and TIFF by content, whatever the URL calls it; the first frame of an animation.
+    ``left``: pixels that the other images of the request have left for it, all of ``max_total_pixels`` by default.
     Raises :class:`ApiError` 400, with ``param``, for anything that is not a whole image within the limits.
     """
-    return await _load(url, settings, param, lambda data: _picture(data, settings.max_pixels))
+    limits = _limits(settings, left)
+    return await _load(url, settings, param, lambda data: _picture(data, limits))
 
 
-async def load_png(url: str, settings: Settings, *, param: str | None = "visual_prompts") -> np.ndarray:
+async def load_png(
+    url: str, settings: Settings, *, param: str | None = "visual_prompts", left: int | None = None
+) -> np.ndarray:
     """The drawn pixels of a mask or scribble, bool [H, W], of a data URL that holds a PNG.
 
-    Drawn is what ``generalist.images.load_bitmap`` calls drawn. Raises :class:`ApiError` 400, with ``param``.
+    Drawn is what ``generalist.images.load_bitmap`` calls drawn. ``left`` as above. Raises :class:`ApiError` 400, with
+    ``param``.
     """
     if not url[:5].lower() == "data:":
         raise _wrong(f"a mask is {_shown(url)}; send a PNG as a data URL", param, "invalid_image_url")
-    return await _load(url, settings, param, lambda data: _bitmap(data, settings.max_pixels))
+    limits = _limits(settings, left)
+    return await _load(url, settings, param, lambda data: _bitmap(data, limits))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Limits:
+    """Pixels: of one image, and what the request has left of those of all of them."""
+
+    each: int
+    left: int
+    total: int
+
+
+def _limits(settings: Settings, left: int | None) -> _Limits:
+    total = settings.max_total_pixels
+    return _Limits(each=settings.max_pixels, left=total if left is None else left, total=total)
 
 
 async def _load(url: str, settings: Settings, param: str | None, read: Callable[[bytes], T]) -> T:
@@ -85,12 +108,12 @@ def _data(url: str) -> bytes:
         raise GeneralistError(f"an image is {_shown(url)}; what follows the comma is not whole base64") from error
 
 
-def _picture(data: bytes, max_pixels: int) -> Image.Image:
-    return _decoded(images.load_image, _opened(data, max_pixels))
+def _picture(data: bytes, limits: _Limits) -> Image.Image:
+    return _decoded(images.load_image, _opened(data, limits))
 
 
-def _bitmap(data: bytes, max_pixels: int) -> np.ndarray:
-    picture = _opened(data, max_pixels)
+def _bitmap(data: bytes, limits: _Limits) -> np.ndarray:
+    picture = _opened(data, limits)
     if picture.format != "PNG":
         raise GeneralistError(f"a mask is a {picture.format}; send a PNG, which keeps every pixel as it is")
     return _decoded(images.load_bitmap, picture)
@@ -105,19 +128,24 @@ def _decoded(read: Callable[[Image.Image], T], picture: Image.Image) -> T:
         raise _damaged(picture.format) from error
 
 
-def _opened(data: bytes, max_pixels: int) -> Image.Image:
+def _opened(data: bytes, limits: _Limits) -> Image.Image:
     """A picture of which only the header has been read, within the limit."""
     kind, plain = pixels_only(data)
     try:
         picture = Image.open(io.BytesIO(plain), formats=[kind])
     except Image.DecompressionBombError as error:
-        raise _too_large("far too large", max_pixels) from error
+        raise _too_large("far too large", limits.each) from error
     except Exception as error:  # and so do readers of headers
         raise _damaged(kind) from error
     # Numbers of more than 8 bits go through floats of 64, four times the memory of colours.
-    most = max_pixels // 4 if picture.mode.startswith(("I", "F")) else max_pixels
+    most = limits.each // 4 if picture.mode.startswith(("I", "F")) else limits.each
     if picture.width * picture.height > most:
         raise _too_large(f"{picture.width}x{picture.height}", most)
+    if picture.width * picture.height > limits.left:
+        raise GeneralistError(
+            f"the images of the request have more than {limits.total / 1e6:g} megapixels together; scale them down, or "
+            "send fewer at once"
+        )
     return picture
 
 

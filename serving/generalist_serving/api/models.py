@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import re
 import time
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,15 +11,12 @@ from fastapi import APIRouter
 from fastapi import Path as PathParameter
 from pydantic import BaseModel, ConfigDict, Field
 
-from generalist.tasks import TASKS
+from generalist.adapter_spec import AdapterSpec, check_name, read_spec
+from generalist.types import GeneralistError
+from generalist_serving.adapter_root import adapter_folder
 from generalist_serving.api.errors import ERROR_RESPONSES, ApiError, api_route
 from generalist_serving.api.settings import Settings
 from generalist_serving.service import Service
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_FILES = ("adapter_config.json", "adapter_model.safetensors")
-_UNSAFE = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth", ".py", ".so"})
-"""What can run code when it is read: its mere presence is reason enough to leave a folder alone."""
 
 
 class ModelCard(BaseModel):
@@ -85,18 +80,10 @@ def router(service: Service, settings: Settings) -> APIRouter:
         """Load an adapter from the server's folder of adapters; only safetensors are read."""
         if settings.adapters_root is None:
             raise ApiError(403, "this server loads no adapters", code="adapters_off")
-        if not _NAME.fullmatch(body.lora_name):
-            raise ApiError(
-                400,
-                f"lora_name is {body.lora_name!r}; use up to 64 letters, digits, '.', '_' and '-'",
-                param="lora_name",
-            )
         async with changing:
-            if body.lora_name == service.model or body.lora_name in service.backend.adapters:
-                raise ApiError(400, f"there is already a model {body.lora_name!r}; use another name", param="lora_name")
-            folder = await asyncio.to_thread(adapter_folder, settings.adapters_root, body.lora_path)
-            await service.backend.load_adapter(body.lora_name, str(folder))
-        return cards.one(body.lora_name)
+            _check_new(body.lora_name, service, settings)
+            spec = await _load(body, settings.adapters_root, service)
+        return cards.add(body.lora_name, spec)
 
     @routes.post("/v1/unload_lora_adapter", response_model=ModelCard)
     async def unload_lora_adapter(body: UnloadAdapter) -> ModelCard:
@@ -110,30 +97,29 @@ def router(service: Service, settings: Settings) -> APIRouter:
     return routes
 
 
-def adapter_folder(root: Path, given: str) -> Path:
-    """The folder of an adapter that a request names; raises :class:`ApiError` for anything outside of ``root``.
-
-    Links are followed before it is looked at, those of its files as well.
-    """
-    real_root = Path(os.path.realpath(root))
+def _check_new(name: str, service: Service, settings: Settings) -> None:
     try:
-        folder = Path(os.path.realpath(real_root / given))
-        inside = folder.is_relative_to(real_root) and folder != real_root and folder.is_dir()
-        files = {file.name: Path(os.path.realpath(file)) for file in folder.iterdir()} if inside else {}
-    except (OSError, ValueError):  # a name that no file can have
-        folder, files = real_root, {}
-    # One answer to all of these: what lies elsewhere on this machine is nobody's business.
-    whole = all(name in files and files[name].is_file() for name in _FILES)
-    if not whole or not all(file.is_relative_to(folder) for file in files.values()):
-        raise ApiError(
-            400,
-            f"there is no adapter {given[:80]!r} in the server's folder of adapters; name a folder there that holds "
-            f"{' and '.join(_FILES)}",
-            param="lora_path",
-        )
-    if unsafe := sorted(name for name in files if Path(name).suffix.lower() in _UNSAFE):
-        raise ApiError(400, f"the adapter holds {unsafe[0][:80]!r}; only safetensors are read", param="lora_path")
-    return folder
+        check_name(name)
+    except GeneralistError as error:
+        raise ApiError(400, str(error), param="lora_name") from error
+    loaded = service.backend.adapters
+    if name == service.model or name in loaded:
+        raise ApiError(400, f"there is already a model {name!r}; use another name", param="lora_name")
+    if len(loaded) >= settings.max_adapters:
+        raise ApiError(400, f"{len(loaded)} adapters are loaded, which is the most; unload one", code="adapters_full")
+
+
+async def _load(body: LoadAdapter, root: Path, service: Service) -> AdapterSpec | None:
+    """Load an adapter; what it says of itself. Errors do not tell where on this machine it lies."""
+    folder = ""
+    try:
+        folder = str(await asyncio.to_thread(adapter_folder, root, body.lora_path))
+        spec = await asyncio.to_thread(read_spec, folder)
+        await service.backend.load_adapter(body.lora_name, folder)
+    except GeneralistError as error:
+        told = str(error).replace(folder, body.lora_path) if folder else str(error)
+        raise ApiError(400, told, param="lora_path") from error
+    return spec
 
 
 class _Cards:
@@ -142,10 +128,10 @@ class _Cards:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._created = {service.model: int(time.time())}
-        decoders = service.line.decoders
-        self._tasks = [
-            name for name, spec in TASKS.items() if not spec.emits or any(kind in decoders for kind in spec.emits)
-        ]
+        self._tasks = service.tasks
+        self._own: dict[str, list[str]] = {}
+        for name, folder in service.backend.adapters.items():
+            self.add(name, read_spec(folder))
 
     def all(self) -> list[ModelCard]:
         return [self.one(name) for name in (self._service.model, *self._service.backend.adapters)]
@@ -153,7 +139,14 @@ class _Cards:
     def one(self, name: str) -> ModelCard:
         created = self._created.setdefault(name, int(time.time()))
         parent = None if name == self._service.model else self._service.model
-        return ModelCard(id=name, created=created, parent=parent, tasks=self._tasks)
+        return ModelCard(id=name, created=created, parent=parent, tasks=self._own.get(name, self._tasks))
+
+    def add(self, name: str, spec: AdapterSpec | None) -> ModelCard:
+        """The entry of an adapter that was loaded just now; without a spec it has the tasks of the base."""
+        if spec is not None and spec.tasks:
+            self._own[name] = list(spec.tasks)
+        return self.one(name)
 
     def forget(self, name: str) -> None:
         self._created.pop(name, None)
+        self._own.pop(name, None)

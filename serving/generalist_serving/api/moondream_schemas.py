@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from generalist_serving.api.fields import ImageUrl, MaxTokens, Name, Temperature, TopP
-
-Count = Annotated[int, Field(ge=1), BeforeValidator(lambda value: int(value) if _is_whole(value) else value)]
-"""1 or more; an integer by JSON's measure, which 30.0 is too."""
+from generalist_serving.api.fields import WHOLE, ImageUrl, MaxTokens, Name, Temperature, TopP
 
 SpatialUnit = Annotated[float, Field(ge=0, le=1)]
 NotBlank = Annotated[str, Field(min_length=1, max_length=10_000, pattern=r"\S")]
@@ -24,10 +21,6 @@ SPATIAL_REFS = Field(
 )
 
 
-def _is_whole(value: object) -> bool:
-    return isinstance(value, float) and value.is_integer()
-
-
 _STRICT = ConfigDict(extra="ignore", allow_inf_nan=False, strict=True)
 
 
@@ -39,7 +32,9 @@ class MoondreamSettings(BaseModel):
     temperature: Temperature | None = None
     top_p: TopP | None = None
     max_tokens: MaxTokens | None = None
-    max_objects: Count | None = Field(default=None, description="Objects or points to return at most.")
+    max_objects: Annotated[int, Field(ge=1), WHOLE] | None = Field(
+        default=None, description="Objects or points to return at most."
+    )
 
 
 class Asked(BaseModel):

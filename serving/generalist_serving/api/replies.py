@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from PIL import Image
 
 from generalist.draw import draw_overlay
 from generalist.grammar import plan_pieces
-from generalist.types import DepthMap, Grounded, PlanItem, Usage
+from generalist.types import DepthMap, Grounded, ParseIssue, PlanItem, Usage
 from generalist.visual import image_infos
 from generalist_serving.events import Token
 from generalist_serving.formats import to_format
@@ -34,8 +35,17 @@ def usage_dict(usages: Sequence[Usage]) -> dict[str, int]:
 
 def logprob_dict(token: Token) -> dict[str, Any]:
     """OpenAI's entry of a token."""
+    return {**_told(token), "top_logprobs": [_told(one) for one in token.top]}
+
+
+def _told(token: Token) -> dict[str, Any]:
     data = None if token.data is None else list(token.data)
-    return {"token": token.text, "logprob": token.logprob, "bytes": data, "top_logprobs": []}
+    return {"token": token.text, "logprob": token.logprob, "bytes": data}
+
+
+def issue_dicts(issues: Sequence[ParseIssue]) -> list[dict[str, Any]]:
+    """Where a reply left the grammar; numbered, as OpenAI's client puts lists together by ``index``."""
+    return [{"index": index, **asdict(issue)} for index, issue in enumerate(issues)]
 
 
 def infos(images: Sequence[Image.Image]) -> list[dict[str, Any]]:

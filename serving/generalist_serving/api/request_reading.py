@@ -6,6 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+from PIL import Image
+
+from generalist.prompt import split_excluded
 from generalist.tasks import get_task, question
 from generalist.types import GeneralistError, Message, Sampling, VisualPrompt
 from generalist.visual import Size, box_prompt, point_prompt
@@ -39,14 +43,19 @@ async def read_messages(
     ``param`` is what errors call the field of the turns. Raises :class:`ApiError` 400 for what breaks a limit.
     """
     _check_limits(turns, settings, param)
-    messages = [await _message(turn, settings) for turn in turns]
+    room = _Room(settings)
+    messages = [await _message(turn, room) for turn in turns]
     last = messages[-1] if messages else None
     if last is None or last.role != "user":
         if visual_prompts:
             raise _wrong("visual_prompts belong to a question; end with a user message", "visual_prompts")
         return tuple(messages)
     sizes = [image.size for message in messages for image in message.images]
-    drawn = [await _drawn(entry, number, sizes, settings) for number, entry in enumerate(visual_prompts)]
+    drawn = [await _drawn(entry, number, sizes, room) for number, entry in enumerate(visual_prompts)]
+    try:
+        split_excluded(drawn)
+    except GeneralistError as error:
+        raise _wrong(str(error), "visual_prompts") from error
     text = last.text if last.text.strip() or get_task(task).takes_text else question(task)
     messages[-1] = Message(role="user", text=text, images=last.images, visual_prompts=tuple(drawn))
     return tuple(messages)
@@ -61,6 +70,7 @@ def read_sampling(
     top_p: float | None,
     top_k: int | None,
     seed: int | None,
+    top_logprobs: int = 0,
 ) -> Sampling:
     """How to choose tokens; ``max_tokens`` with the name of its field, by default what the task needs."""
     asked, param = max_tokens
@@ -72,7 +82,15 @@ def read_sampling(
         top_k=top_k or 0,
         max_new_tokens=asked or min(get_task(task).max_new_tokens, settings.max_tokens),
         seed=seed,
+        top_logprobs=top_logprobs,
     )
+
+
+def read_top_logprobs(count: int | None, logprobs: bool, needs: str) -> int:
+    """How many of the likeliest tokens to tell; refused where the ``logprobs`` beside them are not asked for."""
+    if count and not logprobs:
+        raise _wrong(f"top_logprobs need {needs}", "top_logprobs")
+    return count or 0
 
 
 def read_n(n: int | None, settings: Settings) -> int:
@@ -104,28 +122,45 @@ def _check_limits(turns: Sequence[Turn], settings: Settings, param: str) -> None
             raise _wrong(f"the request has {count} {what}; use at most {most}", param)
 
 
-async def _message(turn: Turn, settings: Settings) -> Message:
+class _Room:
+    """Loads the images of one request, which share a number of pixels."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._left = settings.max_total_pixels
+
+    async def image(self, url: str, param: str) -> Image.Image:
+        picture = await load_image(url, self._settings, param=param, left=self._left)
+        self._left -= picture.width * picture.height
+        return picture
+
+    async def bitmap(self, url: str, param: str) -> np.ndarray:
+        """bool[H, W]."""
+        bitmap = await load_png(url, self._settings, param=param, left=self._left)
+        self._left -= bitmap.size
+        return bitmap
+
+
+async def _message(turn: Turn, room: _Room) -> Message:
     # One after the other: a large picture takes much memory while it is read.
-    images = tuple([await load_image(url, settings, param=param) for url, param in turn.images])
+    images = tuple([await room.image(url, param) for url, param in turn.images])
     return Message(role=turn.role, text="\n".join(turn.texts), images=images)
 
 
 async def _drawn(
-    entry: PointPrompt | BoxPrompt | PaintedPrompt, number: int, sizes: Sequence[Size], settings: Settings
+    entry: PointPrompt | BoxPrompt | PaintedPrompt, number: int, sizes: Sequence[Size], room: _Room
 ) -> VisualPrompt:
     param = f"visual_prompts[{number}]"
     if not sizes:
         raise _wrong("visual_prompts are drawn on an image; send one", "visual_prompts")
     try:
         if isinstance(entry, PointPrompt):
-            if entry.label == 0:
-                raise _wrong("points beside the thing (label 0) cannot be read; leave them out", f"{param}.label")
-            return point_prompt(entry.point, sizes[-1])
+            return point_prompt(entry.point, sizes[-1], excludes=entry.label == 0)
         if isinstance(entry, BoxPrompt):
             return box_prompt(entry.box, sizes[-1])
     except GeneralistError as error:
         raise _wrong(str(error), param) from error
-    bitmap = await load_png(entry.png, settings, param=f"{param}.png")  # bool[H, W]
+    bitmap = await room.bitmap(entry.png, f"{param}.png")
     if bitmap.shape[::-1] != sizes[-1]:
         (height, width), (w, h) = bitmap.shape, sizes[-1]
         raise _wrong(f"the {entry.type} is {width}x{height} and its image {w}x{h}; use one size", f"{param}.png")

@@ -15,10 +15,17 @@ from fastapi.responses import Response
 from generalist.types import ChatRequest
 from generalist_serving.api import responses_schemas as schemas
 from generalist_serving.api.errors import ERROR_RESPONSES, api_route, error_json
+from generalist_serving.api.file_search import FileSearch, FileSearchTool, search_files
 from generalist_serving.api.replies import formatted, previews
-from generalist_serving.api.request_reading import Turn, read_json_schema, read_messages, read_sampling
+from generalist_serving.api.request_reading import (
+    Turn,
+    read_json_schema,
+    read_messages,
+    read_sampling,
+    read_top_logprobs,
+)
 from generalist_serving.api.responses_answers import ModelResponse, ResponseEvent
-from generalist_serving.api.responses_stream import EventWriter, ReplySoFar, response_dict
+from generalist_serving.api.responses_stream import EventWriter, ReplySoFar, SearchCall, response_dict
 from generalist_serving.api.settings import Settings
 from generalist_serving.api.streams import declared_stream, event_stream, sse, while_connected
 from generalist_serving.events import Answered, Ask
@@ -26,6 +33,8 @@ from generalist_serving.service import Service
 
 LOGPROBS = "message.output_text.logprobs"
 """The entry of ``include`` that asks for log-probabilities."""
+RESULTS = "file_search_call.results"
+"""The one that asks for what was found."""
 
 _STREAMED = (
     "The answer; with `stream`, server-sent events, `response.created` to `response.completed` or "
@@ -41,21 +50,27 @@ def router(service: Service, settings: Settings) -> APIRouter:
     @routes.post("/v1/responses", response_model=ModelResponse, responses=streamed)
     async def create_response(request: Request, body: schemas.ResponseRequest) -> Any:
         """Answer a conversation about images with words and drawings. Nothing is kept."""
-        ask = await read_ask(service, settings, body)
+        ask, search = await read_ask(service, settings, body)
         head = _head(body, ask)
         if body.stream:
-            writer = EventWriter(ask, head, visual_format=body.visual_format, overlay=body.overlay)
+            writer = EventWriter(ask, head, visual_format=body.visual_format, overlay=body.overlay, search=search)
             return await event_stream(request, _lines(service, ask, writer), lambda error: _failed(writer, error))
         (answered,) = await while_connected(request, service.answer(ask))
-        whole = ModelResponse.model_validate(await _whole(answered, head, body))
+        whole = ModelResponse.model_validate(await _whole(answered, head, body, search))
         return Response(whole.model_dump_json(), media_type="application/json")
 
     return routes
 
 
-async def read_ask(service: Service, settings: Settings, body: schemas.ResponseRequest) -> Ask:
-    """What the service is asked; ``ApiError`` and ``GeneralistError`` for what is wrong with the request."""
+async def read_ask(
+    service: Service, settings: Settings, body: schemas.ResponseRequest
+) -> tuple[Ask, SearchCall | None]:
+    """What the service is asked, and the item of what was looked up.
+
+    Raises ``ApiError`` and ``GeneralistError`` for what is wrong with the request.
+    """
     adapter = service.adapter_of(body.model)
+    logprobs = LOGPROBS in (body.include or ())
     sampling = read_sampling(
         body.task,
         settings,
@@ -64,6 +79,7 @@ async def read_ask(service: Service, settings: Settings, body: schemas.ResponseR
         top_p=body.top_p,
         top_k=body.top_k,
         seed=body.seed,
+        top_logprobs=read_top_logprobs(body.top_logprobs, logprobs, f"{LOGPROBS!r} in include"),
     )
     form = body.text.format if body.text else None
     schema = ""
@@ -73,11 +89,24 @@ async def read_ask(service: Service, settings: Settings, body: schemas.ResponseR
     messages = await read_messages(
         _turns(body), body.visual_prompts or (), task=body.task, settings=settings, param="input"
     )
-    return Ask(
-        request=ChatRequest(messages=messages, task=body.task, adapter=adapter, sampling=sampling),
+    tools = () if body.tool_choice == "none" else body.tools
+    found = await search_files(tools, messages, service, settings, draws=body.task == "chat" and not schema)
+    index = found.index if found else None
+    ask = Ask(
+        request=ChatRequest(messages=messages, task=body.task, adapter=adapter, sampling=sampling, index=index),
         json_schema=schema,
-        logprobs=LOGPROBS in (body.include or ()),
+        logprobs=logprobs,
     )
+    return ask, _search_call(found, settings, told=RESULTS in (body.include or ())) if found else None
+
+
+def _search_call(found: FileSearch, settings: Settings, *, told: bool) -> SearchCall:
+    results = [
+        {name: hit[name] for name in ("file_id", "filename", "score", "attributes")}
+        | {"text": hit["content"][0]["text"]}
+        for hit in found.hit_dicts(settings)
+    ]
+    return {"id": found.id, "type": "file_search_call", "queries": [found.query], "results": results if told else None}
 
 
 def _turns(body: schemas.ResponseRequest) -> list[Turn]:
@@ -114,17 +143,20 @@ def _head(body: schemas.ResponseRequest, ask: Ask) -> dict[str, Any]:
         "top_p": ask.request.sampling.top_p,
         "text": {"format": form.model_dump(exclude_none=True) if form else {"type": "text"}},
         "tool_choice": body.tool_choice or "auto",
-        "tools": [],
+        "tools": [tool.model_dump(exclude_none=True) for tool in body.tools or () if isinstance(tool, FileSearchTool)],
     }
 
 
-async def _whole(answered: Answered, head: dict[str, Any], body: schemas.ResponseRequest) -> dict[str, Any]:
+async def _whole(
+    answered: Answered, head: dict[str, Any], body: schemas.ResponseRequest, search: SearchCall | None
+) -> dict[str, Any]:
     answer = answered.answer
-    reply = ReplySoFar(answer.images)
+    reply = ReplySoFar(answer.images, search)
     reply.plan = answer.plan or ()
     reply.text = [answer.text]
     reply.entries = list(answered.visual)
     reply.tokens = list(answered.tokens)
+    reply.issues = answer.issues
     # What depends on the size of the images is made in a thread.
     reply.visual = await asyncio.to_thread(formatted, body.visual_format, answered.visual, answer.images)
     if body.overlay:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from generalist_serving.api.answer_schemas import Preview, TokenLogprob
+from generalist_serving.api.answer_schemas import Issue, Preview, TokenLogprob
 from generalist_serving.api.visual_schemas import ImageInfo, Visual
 
 
@@ -41,6 +41,7 @@ class ResponseMessage(BaseModel):
     )
     image: list[ImageInfo] = Field(default=[], description="The images of the conversation, which `visual` speaks of.")
     images: list[Preview] = Field(default=[], description="Pictures of the drawings, with `overlay`.")
+    issues: list[Issue] = Field(default=[], description="Where the reply left the grammar; such pieces are not drawn.")
 
 
 class SummaryText(BaseModel):
@@ -57,6 +58,28 @@ class ResponseReasoning(BaseModel):
     type: Literal["reasoning"] = "reasoning"
     status: Literal["in_progress", "completed", "incomplete"]
     summary: list[SummaryText]
+
+
+class FileSearchResult(BaseModel):
+    """A document that was found."""
+
+    file_id: str
+    filename: str
+    score: float
+    text: str
+    attributes: dict[str, str | float | bool] = {}
+
+
+class ResponseFileSearch(BaseModel):
+    """What was looked up before the reply."""
+
+    id: str
+    type: Literal["file_search_call"] = "file_search_call"
+    status: Literal["in_progress", "searching", "completed"]
+    queries: list[str]
+    results: list[FileSearchResult] | None = Field(
+        default=None, description="With `file_search_call.results` in `include`."
+    )
 
 
 class InputDetails(BaseModel):
@@ -101,7 +124,7 @@ class ModelResponse(BaseModel):
     max_output_tokens: int | None = None
     metadata: dict[str, str] = {}
     model: str
-    output: list[Annotated[ResponseReasoning | ResponseMessage, Field(discriminator="type")]]
+    output: list[Annotated[ResponseFileSearch | ResponseReasoning | ResponseMessage, Field(discriminator="type")]]
     parallel_tool_calls: bool = False
     previous_response_id: None = None
     store: Literal[False] = False

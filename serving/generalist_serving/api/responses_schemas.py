@@ -21,11 +21,14 @@ from generalist_serving.api.fields import (
     TaskName,
     Temperature,
     TextFormat,
+    TopK,
+    TopLogprobs,
     TopP,
     VisualFormat,
     VisualPrompts,
     Words,
 )
+from generalist_serving.api.file_search import Tools
 
 # --- the conversation ------------------------------------------------------------------------------------
 
@@ -97,11 +100,20 @@ class ReasoningItem(Strict):
     type: Literal["reasoning"]
 
 
+class FileSearchItem(Strict):
+    """What was looked up for an earlier answer; it may be sent back and is not read again."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
+
+    type: Literal["file_search_call"]
+
+
 def _kind_of_item(item: Any) -> str:
     def field(name: str) -> object:
         return item.get(name) if isinstance(item, dict) else getattr(item, name, None)
 
-    return "reasoning" if field("type") == "reasoning" else str(field("role"))
+    kind = field("type")
+    return str(kind if kind in ("reasoning", "file_search_call") else field("role"))
 
 
 InputItem = Annotated[
@@ -109,7 +121,8 @@ InputItem = Annotated[
     | Annotated[AssistantItem, Tag("assistant")]
     | Annotated[SystemItem, Tag("system")]
     | Annotated[SystemItem, Tag("developer")]
-    | Annotated[ReasoningItem, Tag("reasoning")],
+    | Annotated[ReasoningItem, Tag("reasoning")]
+    | Annotated[FileSearchItem, Tag("file_search_call")],
     Discriminator(_kind_of_item),
 ]
 
@@ -156,7 +169,11 @@ class ResponseRequest(Strict):
     stream_options: ResponseStreamOptions | None = None
     text: TextConfig | None = None
     include: Annotated[list[Annotated[str, Field(max_length=256)]], Field(max_length=32)] | None = Field(
-        default=None, description="`message.output_text.logprobs` is served; others change nothing."
+        default=None,
+        description="`message.output_text.logprobs` and `file_search_call.results` are served; others change nothing.",
+    )
+    top_logprobs: TopLogprobs | None = Field(
+        default=None, description="Needs `message.output_text.logprobs` in `include`."
     )
     metadata: dict[str, str] | None = Field(default=None, max_length=16, description="Comes back with the answer.")
 
@@ -166,9 +183,7 @@ class ResponseRequest(Strict):
     visual_format: VisualFormat = Field(default="native", description="The form of the message's `visual`.")
     overlay: bool = Field(default=False, description="Send pictures of the drawings as the message's `images` too.")
     seed: Seed | None = None
-    top_k: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = Field(
-        default=None, description="Take from so many of the likeliest tokens; 0 is all of them."
-    )
+    top_k: TopK | None = None
 
     # What would change the answer.
     previous_response_id: Annotated[Any, Only(None, reason=_NOT_KEPT)] = None
@@ -177,10 +192,7 @@ class ResponseRequest(Strict):
     background: Annotated[Any, Only(None, False)] = None
     context_management: Annotated[Any, Only(None)] = None
     moderation: Annotated[Any, Only(None)] = None
-    top_logprobs: Annotated[Any, Only(None, 0)] = None
-    tools: Annotated[list[JsonValue], Field(max_length=128)] | None = Field(
-        default=None, description="Accepted; the model never calls one."
-    )
+    tools: Tools | None = None
     tool_choice: Annotated[Any, Only(None, "none", "auto")] = None
 
     max_tool_calls: Ignored = None

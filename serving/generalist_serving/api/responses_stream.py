@@ -9,17 +9,29 @@ from typing import Any
 
 from PIL import Image
 
-from generalist.types import Grounded, PlanItem, Usage
-from generalist_serving.api.replies import formatted, infos, logprob_dict, plan_text, previews, usage_dict
+from generalist.types import Grounded, ParseIssue, PlanItem, Usage
+from generalist_serving.api.replies import (
+    formatted,
+    infos,
+    issue_dicts,
+    logprob_dict,
+    plan_text,
+    previews,
+    usage_dict,
+)
 from generalist_serving.events import Ask, Drawing, End, Event, FinishReason, Plan, Text, Token
 
 Sent = dict[str, Any]
+SearchCall = Mapping[str, Any]
+"""The item of what was looked up, without its status."""
+_SEARCH_STEPS = ("in_progress", "searching", "completed")
 
 
 class ReplySoFar:
     """What is known of a reply. ``entries`` are native; ``visual`` is what will be sent of them."""
 
-    def __init__(self, asked_images: Sequence[Image.Image]) -> None:
+    def __init__(self, asked_images: Sequence[Image.Image], search: SearchCall | None = None) -> None:
+        self.search = search
         self.reasoning_id = f"rs_{uuid.uuid4().hex}"
         self.message_id = f"msg_{uuid.uuid4().hex}"
         self.asked_images = tuple(asked_images)
@@ -30,6 +42,7 @@ class ReplySoFar:
         self.visual: Any = self.entries
         self.images: list[dict[str, Any]] = []
         self.tokens: list[Token] = []
+        self.issues: Sequence[ParseIssue] = ()
 
     def citations(self) -> list[Sent]:
         """The documents among the drawings."""
@@ -61,11 +74,19 @@ class ReplySoFar:
             "visual": self.visual if begun else [],
             "image": infos(self.asked_images),
             "images": self.images,
+            "issues": issue_dicts(self.issues),
         }
+
+    def searched(self, status: str) -> list[Sent]:
+        """The item of what was looked up, if anything was; what was found comes with the end."""
+        if self.search is None:
+            return []
+        return [{**self.search, "status": status} | ({} if status == "completed" else {"results": None})]
 
     def output(self, status: str) -> list[Sent]:
         """All items."""
-        return [*([self.reasoning("completed")] if self.plan else []), self.message(status)]
+        planned = [self.reasoning("completed")] if self.plan else []
+        return [*self.searched("completed"), *planned, self.message(status)]
 
 
 def response_dict(head: Sent, reply: ReplySoFar, finish_reason: FinishReason, usage: Usage) -> Sent:
@@ -104,11 +125,14 @@ class EventWriter:
     stand in the message item that is done. Formats other than the native one come with that item only.
     """
 
-    def __init__(self, ask: Ask, head: Sent, *, visual_format: str, overlay: bool) -> None:
+    def __init__(
+        self, ask: Ask, head: Sent, *, visual_format: str, overlay: bool, search: SearchCall | None = None
+    ) -> None:
         self._head = head
         self._format = visual_format
         self._overlay = overlay
-        self._reply = ReplySoFar([image for message in ask.request.messages for image in message.images])
+        self._reply = ReplySoFar([image for message in ask.request.messages for image in message.images], search)
+        self._first = 0 if search is None else 1  # the place of what comes behind the search
         self._number = -1
         self._place: int | None = None  # of the message among the items, once it is begun
         self._waiting: list[Token] = []  # for what they say
@@ -125,6 +149,19 @@ class EventWriter:
         return [
             self.event("response.created", response=response),
             self.event("response.in_progress", response=response),
+            *self._searched(),
+        ]
+
+    def _searched(self) -> list[Sent]:
+        """What was looked up, which is over when a stream begins."""
+        if self._reply.search is None:
+            return []
+        place = {"item_id": self._reply.search["id"], "output_index": 0}
+        (begun,), (done,) = self._reply.searched("in_progress"), self._reply.searched("completed")
+        return [
+            self.event("response.output_item.added", output_index=0, item=begun),
+            *(self.event(f"response.file_search_call.{how}", **place) for how in _SEARCH_STEPS),
+            self.event("response.output_item.done", output_index=0, item=done),
         ]
 
     async def write(self, event: Event) -> list[Sent]:
@@ -142,23 +179,24 @@ class EventWriter:
 
     def _plan(self, event: Plan) -> list[Sent]:
         self._reply.plan = event.plan
-        place = {"item_id": self._reply.reasoning_id, "output_index": 0, "summary_index": 0}
+        at = self._first
+        place = {"item_id": self._reply.reasoning_id, "output_index": at, "summary_index": 0}
         text = plan_text(event.plan)
         said = {"type": "summary_text", "text": text}
         return [
-            self.event("response.output_item.added", output_index=0, item=self._reply.reasoning("in_progress")),
+            self.event("response.output_item.added", output_index=at, item=self._reply.reasoning("in_progress")),
             self.event("response.reasoning_summary_part.added", **place, part={"type": "summary_text", "text": ""}),
             self.event("response.reasoning_summary_text.delta", **place, delta=text),
             self.event("response.reasoning_summary_text.done", **place, text=text),
             self.event("response.reasoning_summary_part.done", **place, part=said),
-            self.event("response.output_item.done", output_index=0, item=self._reply.reasoning("completed")),
+            self.event("response.output_item.done", output_index=at, item=self._reply.reasoning("completed")),
         ]
 
     def _open(self) -> list[Sent]:
         """Begin the message, unless it has been."""
         if self._place is not None:
             return []
-        self._place = 1 if self._reply.plan else 0
+        self._place = self._first + bool(self._reply.plan)
         item = self._reply.message("in_progress")
         empty = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
         return [
@@ -178,6 +216,7 @@ class EventWriter:
 
     async def _end(self, event: End) -> list[Sent]:
         reply = self._reply
+        reply.issues = event.reply.issues
         sent = [self._delta("")] if self._waiting else []
         if self._format != "native":
             reply.visual = await asyncio.to_thread(formatted, self._format, reply.entries, reply.asked_images)

@@ -74,6 +74,15 @@ class DepthVisual(_Entry):
     max: float
 
 
+class DocumentEvidence(BaseModel):
+    """Words by which the reply named a document."""
+
+    text: str
+    span: Annotated[list[int], Field(min_length=2, max_length=2)] | None = Field(
+        description="[start, stop) in the document's text, in characters; null for its title."
+    )
+
+
 class DocumentVisual(_Entry):
     """A document of an index."""
 
@@ -81,6 +90,7 @@ class DocumentVisual(_Entry):
     document_id: str
     title: str
     text: str
+    evidence: list[DocumentEvidence] = Field(default=[], description="The identifier that the model wrote.")
 
 
 Visual: TypeAlias = Annotated[

@@ -10,9 +10,22 @@ with Client("http://127.0.0.1:8000") as client:
 
 from __future__ import annotations
 
-from generalist_serving.client.answers import ClientAnswer
+from generalist_serving.client.answers import ClientAnswer, ModelInfo, ScoredToken
 from generalist_serving.client.errors import ClientError
 from generalist_serving.client.http import AsyncClient, Client
 from generalist_serving.client.reading import StreamEvent
+from generalist_serving.client.stores import DocumentHit, Evidence, Reranked, StoreInfo
 
-__all__ = ["AsyncClient", "Client", "ClientAnswer", "ClientError", "StreamEvent"]
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "ClientAnswer",
+    "ClientError",
+    "DocumentHit",
+    "Evidence",
+    "ModelInfo",
+    "Reranked",
+    "ScoredToken",
+    "StoreInfo",
+    "StreamEvent",
+]

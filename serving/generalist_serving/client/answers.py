@@ -31,6 +31,23 @@ if TYPE_CHECKING:
     import supervision
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredToken:
+    """A token as the model wrote it, special ones by their names, and its natural log-probability."""
+
+    text: str
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelInfo:
+    """A model that questions can name: the base (``parent`` is None) or an adapter. ``tasks``: what it can do."""
+
+    name: str
+    parent: str | None = None
+    tasks: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ClientAnswer:
     """A reply.
@@ -38,7 +55,8 @@ class ClientAnswer:
     ``outputs`` are in the order written; geometry is 0-1 of the image that ``Grounded.image`` numbers, whose (W, H)
     in pixels is in ``sizes``. ``visual`` is the list as the server sent it, in pixels. ``finish_reason`` is "length"
     when the reply was cut. ``issues``: where it left the grammar, as far as the server says so. ``images`` are those
-    that were sent, upright; None for a URL, whose pixels the client has not seen.
+    that were sent, upright; None for a URL, whose pixels the client has not seen. ``tokens``: all of the reply's,
+    where they were asked for.
     """
 
     text: str
@@ -51,6 +69,7 @@ class ClientAnswer:
     finish_reason: str = "stop"
     model: str = ""
     images: tuple[Image.Image | None, ...] = ()
+    tokens: tuple[ScoredToken, ...] = ()
 
     @property
     def boxes(self) -> tuple[Box, ...]:

@@ -7,7 +7,7 @@ import io
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias, cast
 
 import numpy as np
@@ -46,25 +46,28 @@ def ask_image(
 ) -> Asked:
     """A question about images; :class:`GeneralistError` for an image that is none."""
     sources = [] if images is None else list(images) if isinstance(images, list | tuple) else [images]
-    read = [_read(cast(ImageSource, source)) for source in sources]
+    read = [read_image(cast(ImageSource, source)) for source in sources]
     parts = [_image_part(url) for url, _ in read] + [{"type": "text", "text": prompt}]
     pictures = tuple(picture for _, picture in read)
     return _asked([{"role": "user", "content": parts}], pictures, task, visual_prompts, sampling, model)
 
 
-def ask_chat(messages: Sequence[Message], *, task: str, sampling: Sampling | None, model: str | None) -> Asked:
+def ask_chat(
+    messages: Sequence[Message], *, task: str, sampling: Sampling | None, model: str | None, logprobs: bool = False
+) -> Asked:
     """A conversation that ends with a question; what was drawn for an earlier one cannot be sent any more."""
     if any(message.visual_prompts for message in messages[:-1]):
         raise GeneralistError("visual_prompts of earlier messages cannot be sent; put them on the last message")
     turns: list[dict[str, Any]] = []
     pictures: list[Image.Image] = []
     for message in messages:
-        read = [_read(image) for image in message.images]
+        read = [read_image(image) for image in message.images]
         pictures += [picture for _, picture in read if picture is not None]
         parts = [_image_part(url) for url, _ in read] + [{"type": "text", "text": message.text}]
         turns.append({"role": message.role, "content": parts if read else message.text})
     drawn = messages[-1].visual_prompts if messages else ()
-    return _asked(turns, tuple(pictures), task, drawn, sampling, model)
+    asked = _asked(turns, tuple(pictures), task, drawn, sampling, model)
+    return replace(asked, body={**asked.body, "logprobs": True}) if logprobs else asked
 
 
 def _asked(
@@ -77,7 +80,7 @@ def _asked(
 ) -> Asked:
     body: dict[str, Any] = {"messages": messages, "task": task}
     if visual_prompts:
-        body["visual_prompts"] = [_drawn(prompt, pictures) for prompt in visual_prompts]
+        body["visual_prompts"] = [drawn_on(prompt, pictures) for prompt in visual_prompts]
     if sampling is not None:
         body |= {
             "temperature": sampling.temperature,
@@ -96,7 +99,7 @@ def _image_part(url: str) -> dict[str, Any]:
     return {"type": "image_url", "image_url": {"url": url}}
 
 
-def _read(source: ImageSource) -> tuple[str, Image.Image | None]:
+def read_image(source: ImageSource) -> tuple[str, Image.Image | None]:
     """(URL to send, upright picture). Files of common kinds are sent as they are, everything else as PNG."""
     if isinstance(source, str) and _URL.match(source):
         return source, None
@@ -134,14 +137,15 @@ def _data_url(data: bytes, media_type: str) -> str:
 # --- drawings -------------------------------------------------------------------------------------------
 
 
-def _drawn(prompt: VisualPrompt, pictures: Sequence[Image.Image | None]) -> dict[str, Any]:
+def drawn_on(prompt: VisualPrompt, pictures: Sequence[Image.Image | None]) -> dict[str, Any]:
     """What the user drew, in pixels of the last image."""
     if prompt.bitmap is not None:
         picture = Image.fromarray(np.asarray(prompt.bitmap, np.uint8) * 255)
         return {"type": prompt.kind, "png": _data_url(_bytes(picture, "PNG"), "png")}
     size = _last_size(prompt, pictures)
     if prompt.xy is not None:
-        return {"type": "point", "point": box_pixels(prompt.xy, size)}
+        label = {"label": 0} if prompt.excludes else {}
+        return {"type": "point", "point": box_pixels(prompt.xy, size), **label}
     assert prompt.xyxy is not None
     return {"type": "box", "box": box_pixels(prompt.xyxy, size)}
 

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Any, Self
 
 import httpx
 
-from generalist.types import GeneralistError
-from generalist_serving.client.answers import ClientAnswer
+from generalist.images import ImageSource
+from generalist.types import VisualPrompt
+from generalist_serving.client import stores
+from generalist_serving.client.answers import ClientAnswer, ModelInfo
 from generalist_serving.client.asking import Asked
-from generalist_serving.client.errors import ClientError, answer_error, connection_error
+from generalist_serving.client.exchange import Outcome, Server, body_of, cut, good
 from generalist_serving.client.questions import Questions
-from generalist_serving.client.reading import StreamEvent, StreamReader, read_answer, read_model
+from generalist_serving.client.reading import StreamEvent, StreamReader, read_answer, read_models
 from generalist_serving.client.retrying import wait_before_retry
+from generalist_serving.client.stores import DocumentHit, Reranked, StoreInfo
 
 CHAT = "/v1/chat/completions"
 MODELS = "/v1/models"
-EXAMPLE = "http://127.0.0.1:8000"
-
-Outcome: TypeAlias = httpx.Response | httpx.RequestError
+_POOL = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=2.0)
+"""Servers hang up on idle connections, many after 5 s; what is sent at that very moment is lost."""
 
 
 class Client(Questions[ClientAnswer, Iterator[StreamEvent]]):
@@ -47,10 +48,52 @@ class Client(Questions[ClientAnswer, Iterator[StreamEvent]]):
         model: str | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        to = _Server.of(base_url, api_key, timeout)
-        self._http = httpx.Client(base_url=to.url, headers=to.headers, timeout=to.timeout, transport=transport)
+        to = Server.of(base_url, api_key, timeout)
+        self._http = httpx.Client(
+            base_url=to.url, headers=to.headers, timeout=to.timeout, limits=_POOL, transport=transport
+        )
         self._retries = retries
         self._model = model
+
+    def models(self) -> tuple[ModelInfo, ...]:
+        """The base model, and behind it the adapters that are loaded."""
+        return read_models(self._whole(self._http.build_request("GET", MODELS)))
+
+    def vector_stores(self) -> tuple[StoreInfo, ...]:
+        """The indexes of the server."""
+        return stores.read_stores(self._whole(self._http.build_request("GET", stores.STORES)))
+
+    def search(
+        self,
+        store: str,
+        question: str | Sequence[str],
+        *,
+        image: ImageSource | None = None,
+        visual_prompts: Sequence[VisualPrompt] = (),
+        mode: str | None = None,
+        find: str | None = None,
+        feedback: bool | None = None,
+        max_num_results: int | None = None,
+    ) -> tuple[DocumentHit, ...]:
+        """What an index of :meth:`vector_stores` finds, the best first; ``question`` may be several, then fused.
+
+        ``image`` and what is drawn on it (``visual_prompts``) are what the question is about. ``mode`` is the server's
+        to choose unless it is given; ``find``: document, passage, sentence or entity; ``feedback``: look again with
+        words of what was found first.
+        """
+        options = {"mode": mode, "find": find, "feedback": feedback, "max_num_results": max_num_results}
+        body = stores.search_body(question, image, visual_prompts, options)
+        return stores.read_hits(self._whole(self._http.build_request("POST", stores.search_path(store), json=body)))
+
+    def rerank(
+        self, query: str, texts: Sequence[str], *, model: str | None = None, mode: str = "lexical"
+    ) -> tuple[Reranked, ...]:
+        """``texts`` by how well they answer ``query``, the best first.
+
+        ``model`` names an index, whose base reads them if it is a language model, or a model for words alone.
+        """
+        body = stores.rerank_body(query, texts, model or self._named(), mode)
+        return stores.read_reranked(self._whole(self._http.build_request("POST", stores.RERANK, json=body)), texts)
 
     def close(self) -> None:
         """Close the connections."""
@@ -79,22 +122,25 @@ class Client(Questions[ClientAnswer, Iterator[StreamEvent]]):
                 yield from reader.feed(data)
             reader.finish()
         except httpx.RequestError as error:
-            raise _cut(error) from error
+            raise cut(error) from error
         finally:
             response.close()
 
     def _request(self, asked: Asked, *, stream: bool) -> httpx.Request:
-        model = asked.model or self._model
-        if model is None:
-            model = self._model = read_model(self._whole(self._http.build_request("GET", MODELS)))
-        return self._http.build_request("POST", CHAT, json=_body(asked, model, stream))
+        return self._http.build_request("POST", CHAT, json=body_of(asked, asked.model or self._named(), stream))
+
+    def _named(self) -> str:
+        """The model of a request that names none."""
+        if self._model is None:
+            self._model = self.models()[0].name
+        return self._model
 
     def _whole(self, request: httpx.Request) -> httpx.Response:
         response = self._send(request)
         try:
             response.read()
         except httpx.RequestError as error:
-            raise _cut(error) from error
+            raise cut(error) from error
         finally:
             response.close()
         return response
@@ -105,7 +151,7 @@ class Client(Questions[ClientAnswer, Iterator[StreamEvent]]):
         while (wait := wait_before_retry(outcome, attempt, self._retries)) is not None:
             time.sleep(wait)
             attempt, outcome = attempt + 1, self._outcome(request)
-        return _good(outcome)
+        return good(outcome)
 
     def _outcome(self, request: httpx.Request) -> Outcome:
         try:
@@ -130,10 +176,48 @@ class AsyncClient(Questions[Coroutine[Any, Any, ClientAnswer], AsyncIterator[Str
         model: str | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        to = _Server.of(base_url, api_key, timeout)
-        self._http = httpx.AsyncClient(base_url=to.url, headers=to.headers, timeout=to.timeout, transport=transport)
+        to = Server.of(base_url, api_key, timeout)
+        self._http = httpx.AsyncClient(
+            base_url=to.url, headers=to.headers, timeout=to.timeout, limits=_POOL, transport=transport
+        )
         self._retries = retries
         self._model = model
+
+    async def models(self) -> tuple[ModelInfo, ...]:
+        """The base model, and behind it the adapters that are loaded."""
+        return read_models(await self._whole(self._http.build_request("GET", MODELS)))
+
+    async def vector_stores(self) -> tuple[StoreInfo, ...]:
+        """The indexes of the server."""
+        return stores.read_stores(await self._whole(self._http.build_request("GET", stores.STORES)))
+
+    async def search(
+        self,
+        store: str,
+        question: str | Sequence[str],
+        *,
+        image: ImageSource | None = None,
+        visual_prompts: Sequence[VisualPrompt] = (),
+        mode: str | None = None,
+        find: str | None = None,
+        feedback: bool | None = None,
+        max_num_results: int | None = None,
+    ) -> tuple[DocumentHit, ...]:
+        """As :meth:`Client.search`."""
+        options = {"mode": mode, "find": find, "feedback": feedback, "max_num_results": max_num_results}
+        body = await asyncio.to_thread(stores.search_body, question, image, visual_prompts, options)
+        return stores.read_hits(
+            await self._whole(self._http.build_request("POST", stores.search_path(store), json=body))
+        )
+
+    async def rerank(
+        self, query: str, texts: Sequence[str], *, model: str | None = None, mode: str = "lexical"
+    ) -> tuple[Reranked, ...]:
+        """As :meth:`Client.rerank`."""
+        body = stores.rerank_body(query, texts, model or await self._named(), mode)
+        return stores.read_reranked(
+            await self._whole(self._http.build_request("POST", stores.RERANK, json=body)), texts
+        )
 
     async def close(self) -> None:
         """Close the connections."""
@@ -162,22 +246,25 @@ class AsyncClient(Questions[Coroutine[Any, Any, ClientAnswer], AsyncIterator[Str
                     yield event
             reader.finish()
         except httpx.RequestError as error:
-            raise _cut(error) from error
+            raise cut(error) from error
         finally:
             await response.aclose()
 
     async def _request(self, asked: Asked, *, stream: bool) -> httpx.Request:
-        model = asked.model or self._model
-        if model is None:
-            model = self._model = read_model(await self._whole(self._http.build_request("GET", MODELS)))
-        return self._http.build_request("POST", CHAT, json=_body(asked, model, stream))
+        model = asked.model or await self._named()
+        return self._http.build_request("POST", CHAT, json=body_of(asked, model, stream))
+
+    async def _named(self) -> str:
+        if self._model is None:
+            self._model = (await self.models())[0].name
+        return self._model
 
     async def _whole(self, request: httpx.Request) -> httpx.Response:
         response = await self._send(request)
         try:
             await response.aread()
         except httpx.RequestError as error:
-            raise _cut(error) from error
+            raise cut(error) from error
         finally:
             await response.aclose()
         return response
@@ -187,7 +274,7 @@ class AsyncClient(Questions[Coroutine[Any, Any, ClientAnswer], AsyncIterator[Str
         while (wait := wait_before_retry(outcome, attempt, self._retries)) is not None:
             await asyncio.sleep(wait)
             attempt, outcome = attempt + 1, await self._outcome(request)
-        return _good(outcome)
+        return good(outcome)
 
     async def _outcome(self, request: httpx.Request) -> Outcome:
         try:
@@ -197,41 +284,3 @@ class AsyncClient(Questions[Coroutine[Any, Any, ClientAnswer], AsyncIterator[Str
             return response
         except httpx.RequestError as error:
             return error
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Server:
-    """Where requests go, and what each of them has."""
-
-    url: str
-    headers: dict[str, str]
-    timeout: httpx.Timeout
-
-    @classmethod
-    def of(cls, base_url: str, api_key: str | None, timeout: float) -> _Server:
-        url = base_url.rstrip("/").removesuffix("/v1")
-        if not url.lower().startswith(("http://", "https://")):
-            raise GeneralistError(f"base_url is {base_url[:80]!r}; use the server's address, such as {EXAMPLE!r}")
-        if api_key is not None and not (api_key.isascii() and api_key.isprintable() and api_key.strip()):
-            raise GeneralistError("api_key is empty or has signs that no header can carry; use the server's key")
-        headers = {"user-agent": "generalist-client"} | ({"authorization": f"Bearer {api_key}"} if api_key else {})
-        return cls(url=url, headers=headers, timeout=httpx.Timeout(timeout, connect=min(timeout, 10.0)))
-
-
-def _body(asked: Asked, model: str, stream: bool) -> dict[str, Any]:
-    more = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
-    return {"model": model, **asked.body, **more}
-
-
-def _good(outcome: Outcome) -> httpx.Response:
-    if isinstance(outcome, httpx.RequestError):
-        raise connection_error(outcome) from outcome
-    if not outcome.is_success:
-        raise answer_error(outcome)
-    return outcome
-
-
-def _cut(error: httpx.RequestError) -> ClientError:
-    if isinstance(error, httpx.TimeoutException):
-        return connection_error(error)
-    return ClientError(f"the connection broke within the answer ({error}); try again", code="stream")

@@ -111,3 +111,15 @@ class Questions(ABC, Generic[A_co, S_co]):
     ) -> A_co:
         """Continue a conversation that ends with a user message; drawings lie on its last image."""
         return self._answer(partial(ask_chat, messages, task=task, sampling=sampling, model=model))
+
+    def stream_chat(
+        self,
+        messages: Sequence[Message],
+        *,
+        task: str = "chat",
+        sampling: Sampling | None = None,
+        model: str | None = None,
+        logprobs: bool = False,
+    ) -> S_co:
+        """Like :meth:`chat`, piece by piece; with ``logprobs`` the answer holds its ``tokens``."""
+        return self._stream(partial(ask_chat, messages, task=task, sampling=sampling, model=model, logprobs=logprobs))

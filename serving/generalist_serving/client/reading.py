@@ -14,13 +14,14 @@ from PIL import Image
 from generalist.reply.events import PlanDone, TextDelta
 from generalist.types import Grounded, ParseIssue, Usage
 from generalist.visual import Size, from_visual
-from generalist_serving.client.answers import ClientAnswer, read_plan
+from generalist_serving.client.answers import ClientAnswer, ModelInfo, ScoredToken, read_plan
 from generalist_serving.client.errors import ClientError, error_of
 
 StreamEvent: TypeAlias = TextDelta | PlanDone | Grounded | ClientAnswer
 """What a stream gives: text and drawings as they come, and the whole answer at last."""
 
-_WRONG = (KeyError, IndexError, TypeError, ValueError, AttributeError)
+WRONG = (KeyError, IndexError, TypeError, ValueError, AttributeError)
+"""What reading a body raises that is none of ours; see :func:`not_ours`."""
 
 
 def read_answer(response: httpx.Response, images: Sequence[Image.Image | None]) -> ClientAnswer:
@@ -38,13 +39,14 @@ def read_answer(response: httpx.Response, images: Sequence[Image.Image | None]) 
             sizes=sizes,
             plan=read_plan(message.get("reasoning_content")),
             usage=_usage(body.get("usage")),
-            issues=tuple(ParseIssue(**issue) for issue in message.get("issues") or ()),
+            issues=_issues(message),
             finish_reason=choice["finish_reason"],
             model=body["model"],
             images=tuple(images),
+            tokens=_tokens(choice.get("logprobs")),
         )
-    except _WRONG as error:
-        raise _not_ours(error, response.status_code) from error
+    except WRONG as error:
+        raise not_ours(error, response.status_code) from error
 
 
 class StreamReader:
@@ -61,6 +63,7 @@ class StreamReader:
         self._drawn: Counter[tuple[int, str, tuple[int, int]]] = Counter()
         self._sizes: tuple[Size, ...] = ()
         self._issues: list[ParseIssue] = []
+        self._tokens: list[ScoredToken] = []
         self._usage = Usage()
         self._finish_reason = ""
         self._model = ""
@@ -90,14 +93,15 @@ class StreamReader:
             self._model = chunk["model"]
             self._usage = _usage(chunk["usage"]) if chunk.get("usage") else self._usage
             return [event for choice in chunk["choices"] for event in self._choice(choice)]
-        except _WRONG as error:
-            raise _not_ours(error, None) from error
+        except WRONG as error:
+            raise not_ours(error, None) from error
 
     def _choice(self, choice: Mapping[str, Any]) -> list[StreamEvent]:
         delta = choice["delta"]
         self._finish_reason = choice.get("finish_reason") or self._finish_reason
         self._sizes = _sizes(delta["image"]) if delta.get("image") else self._sizes
-        self._issues += [ParseIssue(**issue) for issue in delta.get("issues") or ()]
+        self._issues += _issues(delta)
+        self._tokens += _tokens(choice.get("logprobs"))
         events: list[StreamEvent] = []
         if delta.get("reasoning_content"):
             self._plan.append(delta["reasoning_content"])
@@ -129,19 +133,35 @@ class StreamReader:
             finish_reason=self._finish_reason,
             model=self._model,
             images=self._images,
+            tokens=tuple(self._tokens),
         )
 
 
-def read_model(response: httpx.Response) -> str:
-    """The name of the base model, which a server lists first."""
+def read_models(response: httpx.Response) -> tuple[ModelInfo, ...]:
+    """The models of a server, at least one; it lists the base first."""
     try:
-        return str(response.json()["data"][0]["id"])
-    except _WRONG as error:
-        raise _not_ours(error, response.status_code) from error
+        models = tuple(
+            ModelInfo(name=str(card["id"]), parent=card.get("parent"), tasks=tuple(card.get("tasks") or ()))
+            for card in response.json()["data"]
+        )
+        return (models[0], *models[1:])
+    except WRONG as error:
+        raise not_ours(error, response.status_code) from error
 
 
 def _sizes(infos: Sequence[Mapping[str, Any]]) -> tuple[Size, ...]:
     return tuple((int(info["width"]), int(info["height"])) for info in infos)
+
+
+def _issues(said: Mapping[str, Any]) -> tuple[ParseIssue, ...]:
+    """Of a message, or of a piece of one."""
+    told = said.get("issues") or ()
+    return tuple(ParseIssue(at=one["at"], expected=one["expected"], got=one["got"]) for one in told)
+
+
+def _tokens(logprobs: Mapping[str, Any] | None) -> tuple[ScoredToken, ...]:
+    content = (logprobs or {}).get("content") or ()
+    return tuple(ScoredToken(text=str(token["token"]), logprob=float(token["logprob"])) for token in content)
 
 
 def _usage(usage: Mapping[str, Any] | None) -> Usage:
@@ -149,7 +169,7 @@ def _usage(usage: Mapping[str, Any] | None) -> Usage:
     return Usage(prompt_tokens=counts.get("prompt_tokens", 0), completion_tokens=counts.get("completion_tokens", 0))
 
 
-def _not_ours(error: Exception, status: int | None) -> ClientError:
+def not_ours(error: Exception, status: int | None) -> ClientError:
     reason = " ".join(str(error).split())[:200]
     told = f"the answer is not one of this kind of server ({type(error).__name__}: {reason}); check the address"
     return ClientError(told, status=status, code="answer")

@@ -1,7 +1,8 @@
 """vLLM behind the project's engine protocol.
 
-``engine`` is what callers use; ``loop`` the thread that owns vLLM; ``start`` how vLLM is started; ``requests`` what
-goes in and comes out; ``adapters`` which adapters there are. None imports vLLM before an engine is made.
+``engine`` is what callers use; ``loop`` the thread that owns vLLM; ``start`` how vLLM is started; ``reading`` what
+a checkpoint says about prompts; ``requests`` what goes in and comes out; ``adapters`` which adapters there are. None
+imports vLLM before an engine is made. ``generalist_serving.vllm_backend`` puts the same parts around vLLM's own server.
 """
 
 from __future__ import annotations

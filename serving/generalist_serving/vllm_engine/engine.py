@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import Future
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 from weakref import finalize
 
-from generalist.constrain import compile_constraint
-from generalist.engine.inputs import check_prompt
-from generalist.identifiers import check_vocabulary, load_identifiers
-from generalist.model.checkpoint import load_parts
-from generalist.types import Constraint, GeneralistError, Generation, Prompt, Sampling
+from generalist.types import GeneralistError, Generation, Prompt, Sampling
 from generalist_serving.vllm_engine import requests
 from generalist_serving.vllm_engine.adapters import Adapters
 from generalist_serving.vllm_engine.loop import Loop, Submission
+from generalist_serving.vllm_engine.reading import Reader
 from generalist_serving.vllm_engine.requests import Request
 from generalist_serving.vllm_engine.start import MAX_LORA_RANKS, Settings, start, stop
 
@@ -52,29 +49,22 @@ class VllmEngine:
         many as are given; 0 makes an engine without them. ``max_context``: by default the model's. ``options``: of
         vLLM's ``EngineArgs``, for example ``{"gpu_memory_utilization": 0.5}``. Raises :class:`GeneralistError`.
         """
-        parts = load_parts(folder)
-        longest = int(parts.config.text_config.max_position_embeddings)
-        context = longest if max_context is None else max_context
+        reader = self._reader = Reader(folder, max_context)
         adapters = adapters or {}
         mixed = len(adapters) if max_adapters is None else max_adapters
-        _check_options(context, longest, max_batch, mixed, max_lora_rank, adapters)
-        self._vocabulary = parts.vocabulary
-        self._image_processor = parts.processor.image_processor
-        self._image_tokens = parts.config.num_image_tokens
-        self._context = context
-        self._default_grammar = _default_grammar(parts.vocabulary.eos) if _is_padded(parts) else None
+        _check_options(reader.context, reader.longest, max_batch, mixed, max_lora_rank, adapters)
         settings = Settings(
             folder=Path(folder),
             device=device,
             dtype=dtype or ("float32" if device == "cpu" else "bfloat16"),
-            max_context=context,
-            max_images=max(1, context // self._image_tokens),
+            max_context=reader.context,
+            max_images=max(1, reader.context // reader.image_tokens),
             max_batch=max_batch,
             max_adapters=mixed,
             max_lora_rank=min(rank for rank in MAX_LORA_RANKS if rank >= max_lora_rank),
             options=options or {},
         )
-        self._adapters = Adapters(Path(folder), max_lora_rank if mixed else 0)
+        self._adapters = Adapters(Path(folder), max_lora_rank if mixed else 0, reader.vocabulary.hash)
         self._numbers = count()
         self._loop = Loop(lambda: start(settings), stop)
         self._closer = finalize(self, self._loop.close)  # also at the end of the program
@@ -90,14 +80,14 @@ class VllmEngine:
     @property
     def max_prompt_tokens(self) -> int:
         """The longest prompt, every position of an image counted, that leaves room for one new token."""
-        return self._context - 1
+        return self._reader.max_prompt_tokens
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Generation]:
         """One generation for each prompt; they run beside those of other callers.
 
         An exception, also one of the caller's such as KeyboardInterrupt, ends all of them.
         """
-        wanted = [self._request(prompt, sampling) for prompt in prompts]
+        wanted = [self._reader.read(prompt, sampling, self._adapters) for prompt in prompts]
         if not wanted:
             return []
         results: list[Future[Any]] = [Future() for _ in wanted]
@@ -110,19 +100,19 @@ class VllmEngine:
         except BaseException:
             self._loop.abort([one.id for one in submissions])
             raise
-        eos = self._vocabulary.eos
-        return [requests.generation(request, output, eos) for request, output in zip(wanted, outputs, strict=True)]
+        ends = self._reader.vocabulary.ends
+        return [requests.generation(request, output, ends) for request, output in zip(wanted, outputs, strict=True)]
 
     def stream(self, prompt: Prompt, sampling: Sampling) -> Iterator[int]:
         """The token ids of ``generate([prompt], sampling)``, each as soon as it is chosen.
 
         The request runs from now on, whether or not its tokens are asked for; closing the iterator ends it.
         """
-        request = self._request(prompt, sampling)
+        request = self._reader.read(prompt, sampling, self._adapters)
         arrived: queue.SimpleQueue[Any] = queue.SimpleQueue()
         submission = self._submission(request, arrived.put, streamed=True)
         self._submit([submission])
-        return _Stream(request, arrived, self._vocabulary.eos, lambda: self._loop.abort([submission.id]))
+        return _Stream(request, arrived, self._reader.vocabulary.ends, lambda: self._loop.abort([submission.id]))
 
     # --- adapters ---
 
@@ -165,36 +155,11 @@ class VllmEngine:
 
     # --- steps ---
 
-    def _request(self, prompt: Prompt, sampling: Sampling) -> Request:
-        """Everything that can be wrong with a prompt is looked at here, before vLLM sees it."""
-        adapter = self._adapters.get(prompt.adapter)
-        tokens = check_prompt(prompt, self._vocabulary, self._image_tokens, self.max_prompt_tokens)
-        if prompt.constraint is not None:
-            self._check_constraint(prompt.constraint)
-        return Request(
-            token_ids=prompt.token_ids,
-            # Shrunk here, in the caller's thread; vLLM's own preparation then has little to do and less to copy.
-            images=tuple(map(self._image_processor.shrink, prompt.images)),
-            constraint=prompt.constraint,
-            sampling=sampling,
-            adapter=adapter,
-            prompt_tokens=tokens,
-            budget=min(sampling.max_new_tokens, self._context - tokens),
-        )
-
-    def _check_constraint(self, constraint: Constraint) -> None:
-        if constraint.json_schema:
-            shown = constraint.json_schema[:40]
-            raise GeneralistError(f"engine 'vllm' writes no JSON of a schema ({shown!r}...); use engine 'transformers'")
-        compile_constraint(constraint, self._vocabulary)
-        if constraint.identifiers is not None:
-            check_vocabulary(load_identifiers(constraint.identifiers), self._vocabulary, constraint.identifiers)
-
     def _submission(self, request: Request, deliver: Callable[[Any], None], *, streamed: bool = False) -> Submission:
         return Submission(
             id=str(next(self._numbers)),
             prompt=requests.vllm_prompt(request),
-            params=requests.vllm_sampling(request, streamed=streamed, default_grammar=self._default_grammar),
+            params=self._reader.sampling_params(request, streamed=streamed),
             adapter=request.adapter,
             deliver=deliver,
         )
@@ -204,17 +169,21 @@ class VllmEngine:
         for one in submissions:
             try:
                 one.accepted.result()
-            except ValueError as error:
-                raise GeneralistError(f"vLLM refuses the request ({' '.join(str(error).split())})") from error
+            except Exception as error:
+                if told := requests.refusal(error):
+                    raise told from error
+                raise
 
 
 class _Stream(Iterator[int]):
     """Tokens as they arrive. A class, not a generator: closing one that was never asked must end its request too."""
 
-    def __init__(self, request: Request, arrived: queue.SimpleQueue[Any], eos: int, abort: Callable[[], None]) -> None:
+    def __init__(
+        self, request: Request, arrived: queue.SimpleQueue[Any], ends: Set[int], abort: Callable[[], None]
+    ) -> None:
         self._request = request
         self._arrived = arrived
-        self._eos = eos
+        self._ends = ends
         self._ready: list[int] = []
         self._abort = finalize(self, abort)
         self._abort.atexit = False
@@ -239,10 +208,10 @@ class _Stream(Iterator[int]):
         if isinstance(output, Exception):
             self._abort.detach()
             raise output
-        self._ready = requests.new_tokens(output, self._eos)[::-1]
+        self._ready = requests.new_tokens(output, self._ends)[::-1]
         if output.finished:
             self._abort.detach()
-            requests.check_finished(self._request, output, self._eos)
+            requests.check_finished(self._request, output, self._ends)
 
 
 def _fulfil(result: Future[Any]) -> Callable[[Any], None]:
@@ -253,16 +222,6 @@ def _fulfil(result: Future[Any]) -> Callable[[Any], None]:
             result.set_result(output)
 
     return deliver
-
-
-def _is_padded(parts: Any) -> bool:
-    """Whether the model has rows of logits that belong to no token."""
-    return int(parts.config.text_config.vocab_size) > parts.vocabulary.size
-
-
-def _default_grammar(eos: int) -> str:
-    """Every token of the vocabulary, and nothing else."""
-    return f"root ::= any*\nany ::= ExcludeToken({eos})\n"
 
 
 def _check_options(

@@ -47,17 +47,8 @@ class Settings:
 
 def start(settings: Settings) -> Any:
     """An LLMEngine. Raises :class:`GeneralistError` when vLLM is missing, or was not built for the device."""
-    if reason := usable_engines()["vllm"]:
-        raise GeneralistError(reason)
-    prepare_environment(settings.on_cpu)
-    hide_broken()
     with standard_output_to_error():
-        platform = _platform()
-        if platform != settings.device.split(":", maxsplit=1)[0]:
-            raise GeneralistError(
-                f"device is {settings.device!r}, but the installed vLLM computes on {platform}; use --device {platform}"
-            )
-        _register()
+        prepare(settings.device)
         return _build(settings)
 
 
@@ -67,6 +58,23 @@ def stop(engine: Any) -> None:
 
     engine.engine_core.shutdown()
     cleanup_dist_env_and_memory()
+
+
+def prepare(device: str) -> None:
+    """Import vLLM so that it computes on ``device`` and knows our model.
+
+    Raises :class:`GeneralistError` when vLLM is missing, or was not built for the device.
+    """
+    if reason := usable_engines()["vllm"]:
+        raise GeneralistError(reason)
+    prepare_environment(device == "cpu")
+    hide_broken()
+    platform = _platform()
+    if platform != device.split(":", maxsplit=1)[0]:
+        raise GeneralistError(
+            f"device is {device!r}, but the installed vLLM computes on {platform}; use --device {platform}"
+        )
+    _register()
 
 
 def prepare_environment(on_cpu: bool) -> None:
@@ -111,7 +119,8 @@ def engine_arguments(settings: Settings) -> dict[str, Any]:
         "enable_prefix_caching": True,
         # The grammar's mask comes before these, temperature and top_p behind: what an engine here reports.
         "logprobs_mode": "raw_logprobs",
-        "structured_outputs_config": {"backend": "xgrammar"},
+        # JSON on one line: where spaces are free, a model can go on with them for ever.
+        "structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True},
         "generation_config": "vllm",
         "disable_log_stats": True,
         "use_tqdm_on_load": False,
@@ -136,12 +145,17 @@ def _build(settings: Settings) -> Any:
     from vllm.v1.engine.llm_engine import LLMEngine
 
     config = EngineArgs(**engine_arguments(settings)).create_engine_config()
+    add_identifiers(config)
+    return LLMEngine.from_vllm_config(config, disable_log_stats=True)
+
+
+def add_identifiers(config: Any) -> None:
+    """Give a VllmConfig the logits processor of identifiers, in the form that its model runner takes."""
     runner = 1 if config.use_v2_model_runner else 0
     config.model_config.logits_processors = [
         *(config.model_config.logits_processors or ()),
         f"{PROCESSORS[runner]}:Identifiers",
     ]
-    return LLMEngine.from_vllm_config(config, disable_log_stats=True)
 
 
 def _platform() -> str:

@@ -1,9 +1,12 @@
-"""xgrammar inside vLLM, repaired where it mixes up grammars.
+"""xgrammar inside vLLM, repaired where it mixes up grammars, and JSON held to text.
 
 xgrammar 0.2.8 keeps masks of rules to use them again, and takes rules for one another that differ in nothing but the
 ids of their tokens: once "Token(1) Token(2)" was compiled, the masks of "Token(3) Token(4)" are those of 1 and 2.
 ``generalist.constrain`` compiles without that cache; this makes vLLM do the same for grammars given as text, and
 keep whole ones instead.
+
+The rules of a JSON schema are over characters, which in vLLM the name of a special token may stand for: a string
+could hold a coordinate. Here it cannot, as it cannot in ``generalist.constrain``.
 """
 
 from __future__ import annotations
@@ -25,8 +28,8 @@ def repair_if_broken() -> bool:
     if isinstance(backend_xgrammar.xgr, SimpleNamespace) or not is_broken(xgrammar.GrammarCompiler):
         return False
     # Other users of xgrammar in this process keep theirs.
-    names = {**vars(xgrammar), "GrammarCompiler": _without_cache(xgrammar.GrammarCompiler)}
-    backend_xgrammar.xgr = SimpleNamespace(**names)
+    info, compiler = _with_specials(xgrammar.TokenizerInfo), _repaired(xgrammar)
+    backend_xgrammar.xgr = SimpleNamespace(**{**vars(xgrammar), "TokenizerInfo": info, "GrammarCompiler": compiler})
     _log.info("repaired xgrammar's cache inside vLLM, which mixed up grammars that differ in token ids only")
     return True
 
@@ -46,17 +49,52 @@ def is_broken(compiler_class: Any) -> bool:
     return int(bits) != 1 << first
 
 
-def _without_cache(compiler_class: Any) -> Any:
+def _with_specials(info_class: Any) -> Any:
+    class TokenizerInfo(info_class):
+        """Knows which ids are special, which xgrammar does not ask."""
+
+        @staticmethod
+        def from_huggingface(tokenizer: Any, **options: Any) -> Any:
+            info = info_class.from_huggingface(tokenizer, **options)
+            added = getattr(tokenizer, "added_tokens_decoder", {})
+            info.specials = frozenset(i for i, token in added.items() if token.special)
+            return info
+
+    return TokenizerInfo
+
+
+def _repaired(xgrammar: Any) -> Any:
+    compiler_class: Any = xgrammar.GrammarCompiler
+
     class Compiler(compiler_class):
-        """Compiles grammars given as text apart from each other, and everything else as before."""
+        """Compiles grammars given as text apart from each other, JSON schemas over text alone, the rest as before."""
 
         def __init__(self, tokenizer_info: Any, **options: Any) -> None:
             super().__init__(tokenizer_info, **options)
             threads = options.get("max_threads", 8)
             plain = compiler_class(tokenizer_info, max_threads=threads, cache_enabled=False)
             self._compile = lru_cache(maxsize=_KEPT)(plain.compile_grammar)
+            self._text = compiler_class(_text_alone(xgrammar, tokenizer_info), **options)
 
         def compile_grammar(self, grammar: Any, **options: Any) -> Any:
             return self._compile(grammar, **options)
 
+        def compile_json_schema(
+            self, schema: Any, *, any_whitespace: bool = True, separators: Any = None, **options: Any
+        ) -> Any:
+            # Without free spaces, those that ``generalist.constrain`` writes: the same JSON from every engine.
+            return self._text.compile_json_schema(schema, any_whitespace=any_whitespace, **options)
+
     return Compiler
+
+
+def _text_alone(xgrammar: Any, info: Any) -> Any:
+    """``info`` without its special tokens, and without control signs, which a string with a length lets through."""
+    specials: frozenset[int] = getattr(info, "specials", frozenset())
+    table = [
+        b"" if number in specials or any(byte < 0x20 for byte in data) else data
+        for number, data in enumerate(info.decoded_vocab)
+    ]
+    return xgrammar.TokenizerInfo(
+        table, vocab_type=xgrammar.VocabType.RAW, vocab_size=info.vocab_size, stop_token_ids=info.stop_token_ids
+    )

@@ -17,6 +17,22 @@ ARGUMENT = "generalist_identifiers"
 """The key of the file's path in ``extra_args`` (over HTTP: ``vllm_xargs``)."""
 
 _log = logging.getLogger(__name__)
+_trusted: set[str] | None = None
+
+
+def restrict() -> None:
+    """From now on refuse, in this process, every file that was not given to :func:`trust`.
+
+    For servers: what a request names in ``vllm_xargs`` is a path of the server's.
+    """
+    global _trusted  # noqa: PLW0603 - vLLM makes its processors itself and hands them nothing of ours
+    _trusted = set() if _trusted is None else _trusted
+
+
+def trust(path: str) -> None:
+    """Let requests use the identifiers of a file."""
+    if _trusted is not None:
+        _trusted.add(path)
 
 
 def check(params: Any) -> None:
@@ -26,6 +42,8 @@ def check(params: Any) -> None:
         return
     if not isinstance(path, str):
         raise GeneralistError(f"{ARGUMENT} is {path!r}; give the path of a file of identifiers")
+    if _trusted is not None and path not in _trusted:
+        raise GeneralistError(f"{ARGUMENT} is {path[:80]!r}, which this server does not offer; leave it out")
     load_identifiers(path)
 
 

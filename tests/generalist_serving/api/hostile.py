@@ -16,6 +16,7 @@ from typing import Any
 from .hostile_images import IMAGES, png, png_bomb, saved
 
 CHAT, RESPONSES = "/v1/chat/completions", "/v1/responses"
+SEARCH, RERANK = "/v1/vector_stores/notes/search", "/v1/rerank"
 LOAD, UNLOAD = "/v1/load_lora_adapter", "/v1/unload_lora_adapter"
 
 
@@ -78,12 +79,13 @@ _CHAT_FIELDS: dict[str, list[Any]] = {
     "stream": ["yes", 1, []],
     "stream_options": [5, {"include_usage": "x"}, {"include_usage": True}],
     "logprobs": ["x", 5],
-    "top_logprobs": [5, -1, "x"],
+    "top_logprobs": [5, -1, "x", 21, 2.5, 1e300],
     "response_format": [5, {}, {"type": "xml"}, {"type": "json_schema"}, {"type": "json_schema", "json_schema": 5}],
     "task": [5, None, "", "dance", "../detect", []],
     "visual_format": [5, "pascal", []],
     "overlay": ["x", 5],
     "visual_prompts": [5, {}, [5], [{}], [{"type": "circle"}], [{"type": "point", "point": [1, 1]}] * 1000],
+    "tools": [5, [{"type": "file_search"}], [{"type": "file_search", "vector_store_ids": ["../notes"]}]],
     "tool_choice": ["required", {"type": "function", "function": {"name": "rm"}}],
     "audio": [{"voice": "x"}],
     "modalities": [["audio"], 5],
@@ -145,6 +147,8 @@ _CHAT: dict[str, Any] = {
     "box-negative": about(GOOD_IMAGE, visual_prompts=[{"type": "box", "box": [-50, -50, -10, -10]}]),
     "point-outside": about(GOOD_IMAGE, visual_prompts=[{"type": "point", "point": [1e9, 5]}]),
     "point-label": about(GOOD_IMAGE, visual_prompts=[{"type": "point", "point": [1, 1], "label": 7}]),
+    "points-that-all-exclude": about(GOOD_IMAGE, visual_prompts=[{"type": "point", "point": [1, 1], "label": 0}] * 3),
+    "box-that-excludes": about(GOOD_IMAGE, visual_prompts=[_BOX | {"label": 0}]),
     "prompts-without-image": question(visual_prompts=[_BOX]),
     "prompts-too-many": about(GOOD_IMAGE, visual_prompts=[_BOX] * 10_000),
     "mask-of-another-size": _painted(saved("PNG", (31, 24), "L")),
@@ -190,6 +194,45 @@ _CHAT: dict[str, Any] = {
 }
 
 # --- the other routes ------------------------------------------------------------------------------------
+
+_SEARCH_FIELDS: dict[str, list[Any]] = {
+    "query": [
+        None,
+        5,
+        {},
+        [],
+        "",
+        " \n",
+        "a" * 5_000_000,
+        ["a"] * 40_000,
+        [["sofa"]],
+        [5],
+        ["sofa", ""],
+        "word " * 9000,
+    ],
+    "max_num_results": [0, -1, 51, 2**70, 1.5, "5", []],
+    "mode": [5, "", "magic", "../lexical", []],
+    "find": ["page", 5, [], "entity\x00"],
+    "filters": [nested(80), {"type": "eq", "key": "id", "value": 1}, [], 5, "id = 1"],
+    "ranking_options": [5, [], {"ranker": "/etc/passwd"}, {"score_threshold": "x"}, {"score_threshold": -1}],
+    "rewrite_query": [True, "yes"],
+    "image": [5, "", "/etc/passwd", "file:///etc/passwd", "http://169.254.169.254/", "data:image/png;base64,@@"],
+    "visual_prompts": [[{"type": "box", "box": [0, 0, 1, 1]}], 5, [[]]],
+    "feedback": ["yes", 5],
+    "__proto__": [{}],
+}
+_RERANK_FIELDS: dict[str, list[Any]] = {
+    "model": [None, 5, "", "other", "../notes", "x" * 100_000],
+    "query": [None, 5, [], "", " ", "a" * 5_000_000],
+    "documents": [
+        *(None, 5, "sofa", {}, [], [None], [5], [[]], [{"text": None}], [{"image": "x"}], ["a"] * 40_000),
+        *(["a" * 2_000_000], ["a" * 900_000] * 12, [{"text": "a", "path": "/etc/passwd"}]),
+    ],
+    "top_n": [-1, 1.5, "2", []],
+    "mode": ["dense", 5, None],
+    "return_documents": ["yes", 5],
+    "rank_fields": [["text"]],
+}
 
 _OTHERS: dict[str, tuple[str, Any]] = {
     "responses-nothing": (RESPONSES, {}),
@@ -257,6 +300,42 @@ _OTHERS: dict[str, tuple[str, Any]] = {
         f"adapter-name-{number}": (LOAD, {"lora_name": name, "lora_path": "mine"})
         for number, name in enumerate(["", "../mine", "a/b", "nano", "a\x00b", "x" * 10_000, None, 5, "\n", "é\u202e"])
     },
+    **{
+        f"store-{number}": (f"/v1/vector_stores/{name}/search", {"query": "?"})
+        for number, name in enumerate(
+            [
+                "other",
+                "..",
+                "../notes",
+                "%2e%2e",
+                "%2e%2e%2fnotes",
+                "%2fetc",
+                "notes%00",
+                "notes%0a",
+                "NOTES",
+                "notes ",
+                "notes%2f..%2f..%2fsecret",
+                "x" * 10_000,
+                "%ff",
+                "file:%2f%2f%2fetc",
+            ]
+        )
+    },
+    **{
+        f"search-{field}-{number}": (SEARCH, {"query": "sofa", field: value})
+        for field, values in _SEARCH_FIELDS.items()
+        for number, value in enumerate(values)
+    },
+    **{
+        f"rerank-{field}-{number}": (RERANK, {"model": "notes", "query": "sofa", "documents": ["a sofa"], field: value})
+        for field, values in _RERANK_FIELDS.items()
+        for number, value in enumerate(values)
+    },
+    "search-nothing": (SEARCH, {}),
+    "rerank-nothing": (RERANK, {}),
+    "store-made": ("/v1/vector_stores", {"name": "mine", "file_ids": ["/etc/passwd"]}),
+    "store-changed": ("/v1/vector_stores/notes", {"name": "../mine"}),
+    "store-files": ("/v1/vector_stores/notes/files", {"file_id": "/etc/passwd"}),
     "adapter-nothing": (LOAD, {}),
     "adapter-unknown": (UNLOAD, {"lora_name": "nobody"}),
     "adapter-unload-path": (UNLOAD, {"lora_name": "../../etc"}),

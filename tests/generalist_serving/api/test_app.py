@@ -66,6 +66,8 @@ def test_the_document_names_every_route_and_what_it_answers(vocab: Vocabulary, b
         "/v1/chat/completions", "/v1/responses", "/v1/models", "/v1/models/{model}",
         "/v1/query", "/v1/caption", "/v1/detect", "/v1/point", "/v1/segment", "/v1/depth",
         "/v1/load_lora_adapter", "/v1/unload_lora_adapter",
+        "/v1/vector_stores", "/v1/vector_stores/{vector_store_id}", "/v1/vector_stores/{vector_store_id}/search",
+        "/v1/rerank", "/v1/embeddings",
     }  # fmt: skip
     for path, operations in document["paths"].items():
         for operation in operations.values():
@@ -159,3 +161,18 @@ def test_the_app_closes_the_backend(vocab: Vocabulary, backend: ScriptedBackend)
         assert backend.closed
 
     asyncio.run(run())
+
+
+def test_bounds_of_whole_numbers_are_in_the_document(vocab: Vocabulary, backend: ScriptedBackend) -> None:
+    """Those that 30.0 is allowed for, too."""
+    schemas = app_of(vocab, backend).openapi()["components"]["schemas"]
+    bounds = {
+        ("ChatCompletionRequest", "max_tokens"): (1, 2**31 - 1),
+        ("ChatCompletionRequest", "top_logprobs"): (0, 20),
+        ("ChatCompletionRequest", "n"): (1, 128),
+        ("ResponseRequest", "top_k"): (0, 2**31 - 1),
+        ("MoondreamSettings", "max_objects"): (1, None),
+    }
+    for (schema, name), expected in bounds.items():
+        whole = schemas[schema]["properties"][name]["anyOf"][0]
+        assert (whole["type"], whole["minimum"], whole.get("maximum")) == ("integer", *expected), name

@@ -173,6 +173,35 @@ def test_logprobs_hold_every_token(vocab: Vocabulary, ids: Ids) -> None:
     assert special.bytes is None and special.top_logprobs == []
 
 
+@pytest.mark.parametrize("get", ["whole", "stream"])
+def test_top_logprobs_hold_the_likeliest_tokens_of_each_step(vocab: Vocabulary, ids: Ids, get: str) -> None:
+    app = served(vocab, ids("dog <Phrase>"))
+    choice = (put_together if get == "stream" else create)(app, logprobs=True, top_logprobs=3).choices[0]
+    first, *_, special = choice.logprobs.content
+    assert [round(one.logprob, 6) for one in first.top_logprobs] == [-0.1, -1.1, -2.1]
+    assert (first.top_logprobs[0].token, first.top_logprobs[0].bytes) == (first.token, first.bytes)
+    assert (special.token, special.top_logprobs[0].token, special.top_logprobs[0].bytes) == ("<Phrase>",) * 2 + (None,)
+    assert create(app, logprobs=True, top_logprobs=0).choices[0].logprobs.content[0].top_logprobs == []
+
+
+def test_numbers_without_a_fraction_are_integers(vocab: Vocabulary, ids: Ids) -> None:
+    app = served(vocab, ids(DOG))
+    response = post(app, PATH, body(max_tokens=3.0, seed=-7.0, n=2.0, top_k=5.0, logprobs=True, top_logprobs=1.0))
+    assert response.status_code == 200 and len(response.json()["choices"]) == 2
+    sampling = app.state.engine.samplings[0]
+    assert (sampling.max_new_tokens, sampling.seed, sampling.top_k, sampling.top_logprobs) == (3, -7, 5, 1)
+    assert all(type(value) is int for value in (sampling.max_new_tokens, sampling.seed, sampling.top_k))
+
+
+def test_where_a_reply_left_the_grammar_is_told(vocab: Vocabulary, ids: Ids) -> None:
+    app = served(vocab, ids("A <Phrase>dog</Phrase>(<Unit>box</Unit>[0]<loc_0001>) and <Phrase>"))
+    whole = create(app).choices[0].message.issues
+    assert len(whole) >= 2 and [issue["index"] for issue in whole] == list(range(len(whole)))
+    assert all(issue["at"] > 0 and issue["expected"] and issue["got"] for issue in whole)
+    assert put_together(app).choices[0].message.issues == whole
+    assert create(served(vocab, ids(DOG))).choices[0].message.issues == []
+
+
 @pytest.mark.parametrize("name, found", [
     ("coco", lambda made: made["annotations"][0]["bbox"][:2] == BOX[:2]),
     ("roboflow", lambda made: made["predictions"][0]["class"] == "dog"),
@@ -390,7 +419,12 @@ HOSTILE: list[tuple[dict[str, Any], str | None]] = [
     ({"stop": ""}, "stop"),
     ({"stop": ["a"] * 5}, "stop"),
     ({"stop": [1]}, "stop[0]"),
-    ({"top_logprobs": 5, "logprobs": True}, "top_logprobs"),
+    ({"top_logprobs": 21, "logprobs": True}, "top_logprobs"),
+    ({"top_logprobs": -1, "logprobs": True}, "top_logprobs"),
+    ({"top_logprobs": 2.5, "logprobs": True}, "top_logprobs"),
+    ({"top_logprobs": 5}, "top_logprobs"),
+    ({"max_tokens": 1e300}, "max_tokens"),
+    ({"seed": 1e19}, "seed"),
     ({"top_logprobs": False}, "top_logprobs"),
     ({"frequency_penalty": 0.5}, "frequency_penalty"),
     ({"logit_bias": {"1": 2}}, "logit_bias"),
@@ -431,7 +465,8 @@ HOSTILE: list[tuple[dict[str, Any], str | None]] = [
     ({"messages": image(data_url()[:-200])}, "messages[0].content[0].image_url.url"),
     ({"visual_prompts": [{"type": "box", "box": [0, 0, 300, 50]}]}, "visual_prompts[0]"),
     ({"visual_prompts": [{"type": "box", "box": [0, 0, 50]}]}, "visual_prompts[0].box"),
-    ({"visual_prompts": [{"type": "point", "point": [5, 5], "label": 0}]}, "visual_prompts[0].label"),
+    ({"visual_prompts": [{"type": "point", "point": [5, 5], "label": 0}]}, "visual_prompts"),
+    ({"visual_prompts": [{"type": "point", "point": [5, 5], "label": 2}]}, "visual_prompts[0].label"),
     ({"visual_prompts": [{"type": "mask", "png": "http://x/y.png"}]}, "visual_prompts[0].png"),
     ({"visual_prompts": [{"type": "mask", "png": data_url(Image.new("L", (9, 9), 9))}]}, "visual_prompts[0].png"),
     ({"visual_prompts": [{"type": "point", "point": [5, 5]}], "messages": said("user", "hi")}, "visual_prompts"),
@@ -463,5 +498,7 @@ def test_the_document_describes_the_route(vocab: Vocabulary, ids: Ids) -> None:
     parts = app.openapi()["components"]["schemas"]
     assert all(parts["ChatCompletionRequest"]["properties"][name] for name in ("task", "visual_prompts", "overlay"))
     assert parts["BoxVisual"]["properties"]["box"]["minItems"] == 4
+    assert parts["DocumentVisual"]["properties"]["evidence"]["items"]["$ref"].endswith("/DocumentEvidence")
+    assert parts["DocumentEvidence"]["properties"]["span"]["description"]
     response: httpx.Response = post(app, PATH, body())
     ChatCompletion.model_validate(response.json(), strict=True)

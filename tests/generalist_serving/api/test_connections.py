@@ -62,7 +62,10 @@ def test_a_connection_can_be_used_again(port: int):
 def test_the_second_head_of_a_connection_has_its_time_too(port: int):
     with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
         connection.sendall(HEAD + b"\r\n")
-        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        answered = b""
+        while not answered.endswith(b"well") and (part := connection.recv(65536)):  # head and body may come apart
+            answered += part
+        assert answered.startswith(b"HTTP/1.1 200")
         time.sleep(0.4)
         connection.sendall(HEAD)
         assert connection.recv(65536).startswith(b"HTTP/1.1 408")

@@ -20,10 +20,13 @@ from generalist.tokens import Vocabulary
 from generalist_serving.api import remote
 from generalist_serving.api.app import create_app
 from generalist_serving.api.settings import Settings
+from generalist_serving.index_root import find_indexes
+from generalist_serving.indexes import Indexes
 from generalist_serving.service import Service
 
 from ..routes import MODEL
 from ..scripted_backend import DOG, ScriptedBackend, scripted_line
+from ..searched_indexes import build
 from .hostile import BODIES, CHAT, GOOD_IMAGE, JSON, NAMES, PICTURES, RAW, REMOTE, about, question
 from .live_server import live
 
@@ -53,7 +56,8 @@ class Target:
 
 
 def start(vocab: Vocabulary, ids: Callable[[str], list[int]], adapters_root: Path, **fields: Any):
-    service = Service(scripted_line(vocab), ScriptedBackend([ids(DOG)], piece=50), model=MODEL)
+    indexes = Indexes(find_indexes(build(adapters_root / "indexes")))
+    service = Service(scripted_line(vocab), ScriptedBackend([ids(DOG)], piece=50), model=MODEL, indexes=indexes)
     return live(create_app(service, Settings(adapters_root=adapters_root, **fields)), ws="none", http="h11")
 
 

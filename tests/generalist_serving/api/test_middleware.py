@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import socket
 import threading
 import time
@@ -95,6 +96,9 @@ def port() -> Iterator[int]:
         yield number
 
 
+DECLARED = re.compile(rb"(?is).*?\r\ncontent-length: (\d+)\r\n.*?\r\n\r\n(.*)")
+
+
 def raw(port: int, *parts: bytes, pause: float = 0.0) -> bytes:
     """What comes back for bytes sent one part after the other."""
     with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
@@ -102,7 +106,10 @@ def raw(port: int, *parts: bytes, pause: float = 0.0) -> bytes:
             for part in parts:
                 connection.sendall(part)
                 time.sleep(pause)
-        return connection.recv(65536)
+        answer = connection.recv(65536)
+        while (said := DECLARED.match(answer)) and len(said[2]) < int(said[1]) and (more := connection.recv(65536)):
+            answer += more  # the head and the body may come one after the other
+        return answer
 
 
 def head(path: str, *lines: str) -> bytes:

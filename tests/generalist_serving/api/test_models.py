@@ -6,10 +6,9 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from generalist.adapter_spec import AdapterSpec, write_spec
 from generalist.tokens import Vocabulary
 from generalist_serving.api.app import create_app
-from generalist_serving.api.errors import ApiError
-from generalist_serving.api.models import adapter_folder
 from generalist_serving.api.settings import Settings
 from generalist_serving.service import Service
 
@@ -80,38 +79,39 @@ def test_an_adapter_comes_and_goes(vocab: Vocabulary, root: Path) -> None:
     assert [card["id"] for card in after.json()["data"]] == ["nano"]
 
 
-@pytest.mark.parametrize("path", ["cats", "deep/dogs", "./deep/../cats", "deep//dogs/"])
-def test_folders_below_the_root_are_found(root: Path, path: str) -> None:
-    assert adapter_folder(root, path).is_relative_to(root)
-    assert adapter_folder(root, str(root / path)) == adapter_folder(root, path)
+def test_adapters_say_what_they_are_for(vocab: Vocabulary, root: Path) -> None:
+    spec = AdapterSpec(
+        name="cats", base="nano", method="lora", rank=4, alpha=8, targets=(), tasks=("detect",), vocab_hash="0"
+    )
+    write_spec(root / "cats", spec)
+    app = app_of(vocab, root, first=str(root / "cats"), plain=str(root / "deep" / "dogs"))
+    named = {"lora_name": "second", "lora_path": "cats"}
+    loaded, listed = call(app, ("POST", "/v1/load_lora_adapter", named), ("GET", "/v1/models"))
+    tasks = {card["id"]: card["tasks"] for card in listed.json()["data"]}
+    assert loaded.json()["tasks"] == tasks["first"] == tasks["second"] == ["detect"]
+    assert tasks["plain"] == tasks["nano"] and len(tasks["nano"]) > 1
+    gone, again = {"lora_name": "second"}, {"lora_name": "second", "lora_path": "deep/dogs"}
+    _, loaded = call(app, ("POST", "/v1/unload_lora_adapter", gone), ("POST", "/v1/load_lora_adapter", again))
+    assert loaded.json()["tasks"] == tasks["nano"]  # and not those of what had the name before
 
 
-@pytest.mark.parametrize("path", [
-    "", ".", "..", "../secret", "deep/../../secret", "/", "/etc", "~", "~/secret", "cats\0", "nothing", "deep",
-    "hf-user/adapter", "https://example.com/cats", "file:///etc", "cats/adapter_model.safetensors", "x" * 5000,
-    "\udcff", "cats/../../secret",
-])  # fmt: skip
-def test_nothing_else_is(root: Path, path: str) -> None:
-    with pytest.raises(ApiError, match="no adapter") as error:
-        adapter_folder(root, path)
-    assert error.value.status_code == 400
+def test_a_broken_adapter_is_refused_without_saying_where_it_lies(vocab: Vocabulary, root: Path) -> None:
+    (root / "cats" / "adapter.json").write_text("{}")
+    named = {"lora_name": "x", "lora_path": "cats"}
+    response, listed = call(app_of(vocab, root), ("POST", "/v1/load_lora_adapter", named), ("GET", "/v1/models"))
+    error = response.json()["error"]
+    assert (response.status_code, error["param"]) == (400, "lora_path")
+    assert "cats/adapter.json: has no name" in error["message"] and str(root) not in error["message"]
+    assert [card["id"] for card in listed.json()["data"]] == ["nano"]
 
 
-def test_links_lead_nowhere(root: Path) -> None:
-    (root / "link").symlink_to(root.parent / "secret")
-    half = write(root / "half")
-    (half / "adapter_model.safetensors").unlink()
-    (half / "adapter_model.safetensors").symlink_to(root.parent / "secret" / "adapter_model.safetensors")
-    for path in ("link", "half"):
-        with pytest.raises(ApiError, match="no adapter"):
-            adapter_folder(root, path)
-
-
-@pytest.mark.parametrize("name", ["adapter_model.bin", "x.PT", "modeling.py", "weights.pkl"])
-def test_what_could_run_code_keeps_a_folder_out(root: Path, name: str) -> None:
-    (root / "cats" / name).write_text("")
-    with pytest.raises(ApiError, match="only safetensors"):
-        adapter_folder(root, "cats")
+def test_there_is_a_most_of_adapters(vocab: Vocabulary, root: Path) -> None:
+    backend = ScriptedBackend([[vocab.eos]], adapters={"one": "folder", "two": "folder"})
+    service = Service(scripted_line(vocab), backend, model="nano")
+    app = create_app(service, Settings(adapters_root=root, max_adapters=2))
+    load = ("POST", "/v1/load_lora_adapter", {"lora_name": "x", "lora_path": "cats"})
+    full, _, loaded = call(app, load, ("POST", "/v1/unload_lora_adapter", {"lora_name": "one"}), load)
+    assert (full.status_code, full.json()["error"]["code"], loaded.status_code) == (400, "adapters_full", 200)
 
 
 @pytest.mark.parametrize("body", [

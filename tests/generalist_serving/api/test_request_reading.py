@@ -47,6 +47,12 @@ def test_drawings_are_in_pixels_of_the_last_image() -> None:
     assert (box.kind, box.xyxy) == ("box", (0.0, 0.0, 0.5, 0.5))
 
 
+def test_points_with_label_0_exclude() -> None:
+    drawn = [{"type": "box", "box": [0, 0, 100, 50]}] + [{"type": "point", "point": [5, 5], "label": n} for n in (0, 1)]
+    (message,) = read(user("What is this?"), drawn=drawn)
+    assert [prompt.excludes for prompt in message.visual_prompts] == [False, True, False]
+
+
 @pytest.mark.parametrize("kind", ["mask", "scribble"])
 def test_painted_pictures_become_bitmaps(kind: str) -> None:
     paint = Image.new("L", (200, 100))
@@ -81,7 +87,7 @@ def test_a_picture_alone_is_asked_about_in_its_task_s_words(task: str, text: str
     ([user("a")], [{"type": "point", "point": [1, 1]}, {"type": "point", "point": [201, 1]}], None, "outside",
      "visual_prompts[1]"),
     ([user("a")], [{"type": "box", "box": [9, 9, 9, 9]}], None, "empty", "visual_prompts[0]"),
-    ([user("a")], [{"type": "point", "point": [1, 1], "label": 0}], None, "label 0", "visual_prompts[0].label"),
+    ([user("a")], [{"type": "point", "point": [1, 1], "label": 0}], None, "draw what is meant", "visual_prompts"),
     ([user("a")], [{"type": "mask", "png": data_url(Image.new("L", (20, 10), 255))}], None, "20x10",
      "visual_prompts[0].png"),
     ([user("a")], [{"type": "mask", "png": data_url(Image.new("L", (200, 100)))}], None, "nothing is drawn",
@@ -126,3 +132,15 @@ def test_json_is_text_and_not_for_tasks_that_draw() -> None:
     with pytest.raises(ApiError) as caught:
         read_json_schema({"maxItems": 10**9}, "chat", "text.format")
     assert caught.value.param == "text.format"
+
+
+def test_the_images_of_a_request_share_a_number_of_pixels() -> None:
+    mask = {"type": "mask", "png": data_url(Image.new("L", (200, 100), 255))}  # as large as each image
+    few = Settings(max_total_pixels=60_000)
+    assert len(read(user("What?", images=3), settings=few)[0].images) == 3
+    read(user("What?", images=1), drawn=[mask] * 2, settings=few)
+    turns = (user("What?", images=2), Turn(role="assistant", texts=("A dog.",)), user("And?", images=2))
+    for given, drawn in ((turns, []), ([user("What?", images=2)], [mask] * 2)):
+        with pytest.raises(ApiError, match=r"more than 0\.06 megapixels together; scale them down, or send") as raised:
+            read(*given, drawn=drawn, settings=few)
+        assert raised.value.status_code == 400 and raised.value.param

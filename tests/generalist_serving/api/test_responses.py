@@ -219,6 +219,17 @@ def test_nothing_is_kept(vocab: Vocabulary, ids: Ids) -> None:
     assert caught.value.param == "previous_response_id"
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_top_logprobs_and_issues(vocab: Vocabulary, ids: Ids, stream: bool) -> None:
+    app = served(vocab, ids("A <Phrase>dog</Phrase>(<Unit>box</Unit>[0]<loc_0001>)"))
+    asked: dict[str, Any] = {"include": ["message.output_text.logprobs"], "top_logprobs": 2}
+    got = events_of(app, **asked)[-1].response if stream else create(app, **asked)
+    (message,) = got.output
+    assert [round(one.logprob, 6) for one in message.content[0].logprobs[0].top_logprobs] == [-0.1, -1.1]
+    assert message.issues and message.issues[0]["index"] == 0
+    ModelResponse.model_validate(got.to_dict())
+
+
 HOSTILE: list[tuple[dict[str, Any], str | None]] = [
     ({"temprature": 1}, "temprature"),
     ({"input": []}, "input"),
@@ -237,6 +248,7 @@ HOSTILE: list[tuple[dict[str, Any], str | None]] = [
     ({"prompt": {"id": "x"}}, "prompt"),
     ({"tool_choice": "required"}, "tool_choice"),
     ({"top_logprobs": 3}, "top_logprobs"),
+    ({"top_logprobs": 21, "include": ["message.output_text.logprobs"]}, "top_logprobs"),
     ({"max_output_tokens": 10**6}, "max_output_tokens"),
     ({"text": {"format": {"type": "json_schema", "name": "x"}}}, "text.format.schema"),
     ({"text": {"format": {"type": "json_object"}}, "task": "depth"}, "text.format"),

@@ -133,8 +133,10 @@ def test_what_was_drawn_is_sent_in_pixels() -> None:
     server, painted = Server(), np.zeros((80, 100), np.bool_)
     painted[10:20, 30:40] = True
     drawn = [point_prompt((25, 40), SIZE), box_prompt((10, 20, 50, 60), SIZE), bitmap_prompt("scribble", painted, SIZE)]
+    drawn.append(point_prompt((70, 5), SIZE, excludes=True))
     ask("sync", server, lambda client: client.ask(PICTURE, "What is this?", visual_prompts=drawn))
-    point, box, scribble = server.body["visual_prompts"]
+    point, box, scribble, beside = server.body["visual_prompts"]
+    assert beside == {"type": "point", "point": [70, 5], "label": 0}
     assert point == {"type": "point", "point": [25, 40]} and box == {"type": "box", "box": [10, 20, 50, 60]}
     picture = Image.open(io.BytesIO(base64.b64decode(scribble["png"].removeprefix("data:image/png;base64,"))))
     assert scribble["type"] == "scribble" and np.array_equal(np.asarray(picture) > 127, painted)

@@ -50,13 +50,15 @@ def entries(*outputs: Any, label: str = "dog") -> list[dict[str, Any]]:
 @pytest.mark.parametrize("kind", CLIENTS)
 def test_everything_is_typed(kind: str) -> None:
     depth = DepthMap(values=np.full((80, 100), 2.5, np.float32))
-    visual = entries(Box(xyxy=(0.1, 0.25, 0.5, 0.75), score=0.9), Point(xy=(0.5, 0.5)), FULL, depth, DocHit(doc_id="d"))
-    issues = [{"at": 3, "expected": "a box", "got": "x"}]
+    named = DocHit(doc_id="d", title="A dog", text="It is asleep.", evidence=(6, 12))
+    visual = entries(Box(xyxy=(0.1, 0.25, 0.5, 0.75), score=0.9), Point(xy=(0.5, 0.5)), FULL, depth, named)
+    issues = [{"index": 0, "at": 3, "expected": "a box", "got": "x"}]
     reply = completion(visual=visual, reasoning_content=PLAN, issues=issues)
     answer = asking(kind, Server(reply), lambda client: client.detect(PICTURE))
     assert answer.boxes == (Box(xyxy=(0.1, 0.25, 0.5, 0.75), score=0.9),)
     assert answer.points == (Point(xy=(0.5, 0.5)),) and answer.masks == (FULL,)
-    assert answer.documents == (DocHit(doc_id="d"),) and np.allclose(answer.depth.values, 2.5)
+    assert answer.documents == (named,) and np.allclose(answer.depth.values, 2.5)
+    assert visual[-1]["evidence"] == [{"text": "asleep", "span": [6, 12]}]
     assert answer.plan == PLANNED and answer.issues == (ParseIssue(at=3, expected="a box", got="x"),)
     assert answer.usage == Usage(prompt_tokens=7, completion_tokens=5) and answer.model == "nano"
     assert answer.finish_reason == "stop" and list(answer.visual) == visual and answer.sizes == ((100, 80),)

@@ -134,11 +134,25 @@ def test_log_probabilities_are_the_models_own_under_the_grammar(
     assert answer.logprobs == pytest.approx([0, 0, 0, *expected.tolist(), 0], abs=1e-3)
 
 
-def test_a_json_schema_is_refused(vllm_engine: VllmEngine, nano_vocab: Vocabulary) -> None:
-    constraint = Constraint(grammar="", json_schema='{"type": "object"}')
-    prompt = Prompt(token_ids=tuple(nano_vocab.encode_text("Count.")), constraint=constraint)
-    with pytest.raises(GeneralistError, match="use engine 'transformers'"):
-        vllm_engine.generate([prompt], Sampling())
+def test_json_of_a_schema_is_the_same_from_both_engines(
+    vllm_engine: VllmEngine, transformers_engine: TransformersEngine, nano_vocab: Vocabulary
+) -> None:
+    number, word = {"type": "integer", "maximum": 99}, {"type": "string", "maxLength": 9}
+    schema = {"type": "object", "properties": {"n": number, "word": word}, "required": ["n", "word"]}
+    constraint = Constraint(grammar="", json_schema=json.dumps(schema | {"additionalProperties": False}))
+    prompts = [ask(nano_vocab, f"Count {n}.", picture(n), constraint=constraint) for n in range(4)]
+    room = Sampling(max_new_tokens=60)
+    ours, theirs = (engine.generate(prompts, room) for engine in (vllm_engine, transformers_engine))
+    assert [one.token_ids for one in ours] == [one.token_ids for one in theirs]
+    for answer in [*ours, *vllm_engine.generate(prompts, replace(SAMPLED, temperature=2, max_new_tokens=60))]:
+        assert all(map(nano_vocab.is_text, answer.token_ids))
+        said = json.loads(b"".join(nano_vocab.text_bytes(i) or b"" for i in answer.token_ids))
+        assert isinstance(said["n"], int) and len(said["word"]) <= 9
+
+
+def test_what_vllm_cannot_sample_is_told(vllm_engine: VllmEngine, nano_vocab: Vocabulary) -> None:
+    with pytest.raises(GeneralistError, match=r"vLLM refuses the request .*temperature must be in"):
+        vllm_engine.generate([ask(nano_vocab, "hello")], Sampling(temperature=3))
 
 
 def test_nothing_asked_nothing_generated(vllm_engine: VllmEngine) -> None:

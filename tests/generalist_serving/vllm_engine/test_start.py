@@ -16,7 +16,7 @@ from generalist.model.processing import fast_tokenizer
 from generalist.tokens import Vocabulary
 from generalist.types import Constraint, GeneralistError, Sampling
 from generalist_serving.vllm_engine import VllmEngine, start
-from generalist_serving.vllm_engine.engine import _default_grammar
+from generalist_serving.vllm_engine.reading import default_grammar
 from generalist_serving.vllm_engine.requests import Request, generation
 
 SETTINGS = start.Settings(
@@ -82,7 +82,7 @@ def test_options_are_checked_before_vllm_starts(options: dict[str, object], says
 def test_rows_beyond_the_vocabulary_are_never_said(vocab: Vocabulary) -> None:
     xgrammar = pytest.importorskip("xgrammar")
     rows = vocab.size + 77  # of a model whose embedding was padded
-    grammar = _default_grammar(vocab.eos)
+    grammar = default_grammar(vocab.eos)
     compile_constraint(Constraint(grammar=grammar), vocab)
     info = xgrammar.TokenizerInfo.from_huggingface(fast_tokenizer(vocab), vocab_size=rows)
     matcher = xgrammar.GrammarMatcher(xgrammar.GrammarCompiler(info, cache_enabled=False).compile_grammar(grammar))
@@ -95,12 +95,15 @@ def test_rows_beyond_the_vocabulary_are_never_said(vocab: Vocabulary) -> None:
 
 
 def finished(ids: list[int], reason: str, logprob: float = -0.5) -> SimpleNamespace:
-    one = SimpleNamespace(token_ids=ids, finish_reason=reason, logprobs=SimpleNamespace(logprobs=[logprob] * len(ids)))
+    each = list(range(len(ids)))
+    logprobs = SimpleNamespace(logprobs=[logprob] * len(ids), start_indices=each)
+    one = SimpleNamespace(token_ids=ids, finish_reason=reason, logprobs=logprobs)
     return SimpleNamespace(outputs=[one], finished=True)
 
 
 def test_what_vllm_says_of_a_finished_request() -> None:
-    eos = 9
+    eos, end_of_turn = 9, 8
+    ends = {eos, end_of_turn}
     request = Request(
         token_ids=(1, 2),
         images=(),
@@ -115,14 +118,15 @@ def test_what_vllm_says_of_a_finished_request() -> None:
         (finished([5, 6, 7], "length"), (5, 6, 7), "length"),
         (finished([5, eos], "error"), (5,), "stop"),  # ended by the identifiers, against the grammar
         (finished([eos], "stop"), (), "stop"),
+        (finished([5, end_of_turn], "stop"), (5,), "stop"),
     ):
-        answer = generation(request, output, eos)
+        answer = generation(request, output, ends)
         assert (answer.token_ids, answer.finish_reason) == (ids, reason)
         assert answer.logprobs == (-0.5,) * len(ids)
         assert answer.usage.completion_tokens == len(ids)
     with pytest.raises(RuntimeError, match=r"vLLM ended a request \(error\)"):
-        generation(replace(request, constraint=None), finished([5, eos], "error"), eos)
+        generation(replace(request, constraint=None), finished([5, eos], "error"), ends)
     with pytest.raises(RuntimeError, match=r"vLLM ended a request \(abort\)"):
-        generation(request, finished([5], "abort"), eos)
+        generation(request, finished([5], "abort"), ends)
     with pytest.raises(RuntimeError, match="logits are not finite"):
-        generation(request, finished([5], "length", float("nan")), eos)
+        generation(request, finished([5], "length", float("nan")), ends)

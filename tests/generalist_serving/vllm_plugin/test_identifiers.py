@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from generalist.documents import DocumentIndex, build_index
 from generalist.identifiers import IdentifierTrie
 from generalist.tokens import Vocabulary
 from generalist.types import GeneralistError
+from generalist_datasets.records import Document
+from generalist_serving.vllm_plugin import identifiers
 from generalist_serving.vllm_plugin.identifiers import ARGUMENT
 
 pytest.importorskip("vllm", reason="vLLM is not installed")
@@ -23,6 +26,15 @@ def names(vocab: Vocabulary, tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("identifiers") / "names"
     IdentifierTrie.build([vocab.encode_text(name) for name in NAMES], vocab).save(path)
     return str(path)
+
+
+@pytest.fixture(scope="module")
+def titles(vocab: Vocabulary, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The same names as the titles of an index, as a conversation hands them over."""
+    folder = tmp_path_factory.mktemp("titles")
+    vocab.save(folder)
+    build_index([Document(id=name, title=name, text="") for name in NAMES], folder / "index", base=folder)
+    return DocumentIndex.open(folder / "index").identifiers
 
 
 def config(vocab: Vocabulary) -> Any:
@@ -126,11 +138,12 @@ class Second:
         return dict(zip(order, rows, strict=True))
 
 
+@pytest.mark.parametrize("kept", ["names", "titles"])
 @pytest.mark.parametrize("runner_class", [First, Second])
 def test_each_request_of_a_batch_follows_its_own_identifiers(
-    vocab: Vocabulary, names: str, runner_class: type[First] | type[Second]
+    vocab: Vocabulary, kept: str, runner_class: type[First] | type[Second], request: pytest.FixtureRequest
 ) -> None:
-    runner = runner_class(vocab)
+    names, runner = request.getfixturevalue(kept), runner_class(vocab)
     opened, closed = vocab.structure["<doc>"], vocab.structure["</doc>"]
     oak, elm, tree = (vocab.encode_text(text) for text in ("oak", "an elm", " tree"))
 
@@ -191,3 +204,18 @@ def test_a_file_that_vanishes_ends_one_text_and_not_the_engine(vocab: Vocabulary
     runner = First(vocab)
     runner.add("a", str(tmp_path / "gone"))
     assert runner.masked(torch.zeros(1, vocab.size))["a"].isfinite().nonzero().flatten().tolist() == [vocab.eos]
+
+
+def test_a_server_reads_only_what_it_trusts(names: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(identifiers, "_trusted", None)
+    other = tmp_path / "others"
+    other.write_bytes(Path(names).read_bytes())
+    identifiers.check(wanting(str(other)))
+    identifiers.restrict()
+    identifiers.trust(names)
+    identifiers.restrict()
+    identifiers.check(wanting(names))
+    identifiers.check(wanting(None))
+    for path in (str(other), f"{names}/../names", "/etc/passwd"):
+        with pytest.raises(GeneralistError, match="which this server does not offer; leave it out"):
+            identifiers.check(wanting(path))
