@@ -19,9 +19,11 @@ import torch
 import typer
 
 from generalist import Generalist
+from generalist.engine.adapters import Adapters
 from generalist.engine.inputs import InputReader
 from generalist.engine.transformers_engine import TransformersEngine
 from generalist.evaluation.run import request_of
+from generalist.heads.head import preprocess_of
 from generalist.model import Checkpoint, load_checkpoint
 from generalist.pipeline import resolve_model
 from generalist.types import ChatRequest, Generation, Prompt, Sampling
@@ -101,7 +103,10 @@ def prompt_logprobs(engine: VllmEngine, prompt: Prompt) -> tuple[list[int], torc
 @torch.inference_mode()
 def expected_logprobs(checkpoint: Checkpoint, prompt: Prompt) -> tuple[list[int], torch.Tensor]:
     """The same of transformers."""
-    reader = InputReader(checkpoint.model, checkpoint.processor, checkpoint.vocabulary, feature_cache_images=0)
+    adapters = Adapters(checkpoint.model, checkpoint.vocabulary.hash, preprocess_of(checkpoint.processor))
+    reader = InputReader(
+        checkpoint.model, checkpoint.processor, checkpoint.vocabulary, adapters, feature_cache_images=0
+    )
     item = reader.check(replace(prompt, adapter=None), checkpoint.model.config.text_config.max_position_embeddings)
     ids = torch.tensor([item.ids])
     logits = checkpoint.model(input_ids=ids, image_features=reader.features([item])).logits

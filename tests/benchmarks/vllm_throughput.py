@@ -30,7 +30,6 @@ from generalist.reply import parse
 from generalist.tasks import TASKS, question
 from generalist.types import ChatRequest, Message, Prompt, Sampling
 from generalist_serving.vllm_engine import VllmEngine
-from generalist_serving.vllm_engine.requests import vllm_sampling
 
 SAMPLES = Path(__file__).resolve().parents[2] / "datasets" / "samples"
 THINGS = {"desk": "the laptop", "orchard": "the red apple", "picnic": "the basket", "street": "the bus"}
@@ -96,12 +95,12 @@ def measure_line(model: Generalist, requests: Sequence[ChatRequest]) -> Cost:
 
 def measure_bare(engine: VllmEngine, prompts: Sequence[Prompt], sampling: Sampling) -> Cost:
     """vLLM alone: a loop that keeps as many requests under way and drops the answers."""
-    wanted = [engine._request(prompt, sampling) for prompt in prompts]
+    wanted = [engine._reader.read(prompt, sampling, engine._adapters) for prompt in prompts]
     ready = [
         (
             # The pictures as they are: to shrink them is a part of the work either way.
             {"prompt_token_ids": list(prompt.token_ids), "multi_modal_data": {"image": list(prompt.images)}},
-            vllm_sampling(one, streamed=False, default_grammar=None),
+            engine._reader.sampling_params(one, streamed=False),
         )
         for prompt, one in zip(prompts, wanted, strict=True)
     ]
