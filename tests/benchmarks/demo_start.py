@@ -63,7 +63,9 @@ def main(repeats: Annotated[int, typer.Option(min=1)] = 3) -> None:
                 page.wait_for_function("document.querySelector('input[aria-label=Model]')?.value")
                 print(f"from the address to a usable page  {time.perf_counter() - opened:.1f} s")
                 times = [first_drawing(page, *one) for _ in range(repeats) for one in _QUESTIONS.items()]
-                print(f"from Send to the first drawing     {statistics.median(times):.1f} s (longest {max(times):.1f} s)")
+                print(
+                    f"from Send to the first drawing     {statistics.median(times):.1f} s (longest {max(times):.1f} s)"
+                )
                 browser.close()
         finally:
             process.terminate()

@@ -21,6 +21,8 @@ from generalist.images import (
 )
 from generalist.types import GeneralistError
 
+from ..pictures import noise
+
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
 
 
@@ -77,7 +79,7 @@ def test_the_header_tells_the_stored_size_and_the_orientation(tmp_path: Path, fo
 
 
 def test_a_header_is_read_where_the_pixels_are_missing(tmp_path: Path) -> None:
-    whole = encoded(Image.effect_noise((200, 100), 50), "PNG")
+    whole = encoded(noise(200, 100), "PNG")
     (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
     assert read_header(tmp_path / "cut.png").size == (200, 100)
     with pytest.raises(GeneralistError, match="truncated"):

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from generalist.engine.transformers_engine import TransformersEngine
@@ -22,10 +21,12 @@ from generalist_adapters.methods import METHODS, MethodConfig
 from generalist_adapters.side import apply, image_embeddings
 from generalist_adapters.side_network import blocks_of_stages
 
+from ..pictures import noise
+
 CONFIG = MethodConfig(side_width=8)
 Model = GeneralistForConditionalGeneration
 MakeModel = Callable[[str], Model]
-PICTURE = Image.effect_noise((40, 30), 80).convert("RGB")
+PICTURE = noise(40, 30)
 
 
 def shaken(model: Model) -> Attached:

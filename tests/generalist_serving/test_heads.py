@@ -7,7 +7,6 @@ from contextlib import aclosing
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from generalist.decoders.box import BoxDecoder
 from generalist.engine.transformers_engine import TransformersEngine
@@ -21,9 +20,10 @@ from generalist_serving.service import Service
 
 from ..generalist import conftest
 from ..generalist.random_heads import write_head
+from ..pictures import noise
 
 tiny_checkpoint = conftest.tiny_checkpoint
-PICTURE = Image.effect_noise((60, 40), 90).convert("RGB")
+PICTURE = noise(60, 40)
 
 
 def ask(text: str, adapter: str | None, json_schema: str = "") -> Ask:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from generalist.decoders import MaskCodec
 from generalist.decoders.box import BoxDecoder
@@ -30,10 +29,11 @@ from generalist.types import (
     VisualPrompt,
 )
 
+from ...pictures import noise
 from ..random_adapters import write_adapter
 from ..random_heads import write_head
 
-PICTURE = Image.effect_noise((60, 40), 90).convert("RGB")
+PICTURE = noise(60, 40)
 SHORT = Sampling(max_new_tokens=4)
 
 

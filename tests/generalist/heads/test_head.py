@@ -21,10 +21,11 @@ from generalist.types import Box, ChatRequest, GeneralistError, Mask, Message, S
 from generalist.visual import mask_bitmap
 
 from ...generalist_adapters import conftest as towers
+from ...pictures import noise
 from ..random_heads import NAMES, random_head, write_head
 
 make_model = towers.make_model
-PICTURE = Image.effect_noise((60, 40), 90).convert("RGB")
+PICTURE = noise(60, 40)
 
 
 def asked(text: str, task: str = "chat", *images: Image.Image, **more: Any) -> ChatRequest:
