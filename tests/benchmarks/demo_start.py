@@ -25,7 +25,7 @@ _QUESTIONS = {
     "orchard.png": "Segment the red apple.",
     "desk.png": "Where is the alarm clock?",
     "street.png": "Where is the bus?",
-    "picnic.png": "Point to the teapot.",
+    "picnic.png": "Point to the basket.",
 }
 
 

@@ -21,7 +21,7 @@ _ALL = (
     Sample(path=_FOLDER / "orchard.png", words="Segment the red apple."),
     Sample(path=_FOLDER / "desk.png", words="Where is the alarm clock?"),
     Sample(path=_FOLDER / "street.png", words="Estimate the depth.", task="depth"),
-    Sample(path=_FOLDER / "picnic.png", words="Point to the teapot."),
+    Sample(path=_FOLDER / "picnic.png", words="Point to the basket."),
 )
 
 
